@@ -1,0 +1,399 @@
+"""What a run is: frozen dataclasses read from TOML, checked when they are built.
+
+A file lists only what differs from the defaults here, which are the seed network and the recipe of
+Krizhevsky, Sutskever and Hinton 2012 ("ImageNet classification with deep convolutional neural
+networks"). What a place needs (endpoints, credentials, the tracking server) is not configuration:
+it comes from `AWS_*`, `MLFLOW_*` and `RAY_*` in the environment.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from alexnet.errors import ConfigError
+
+MIN_IMAGE_PX = 63
+"""Smallest input whose last pooling still has one pixel: 63 -> 15 -> 7 -> 3 -> 1."""
+
+
+def checker(section: Any, prefix: str) -> Callable[[str, bool, str], None]:
+    """A function `check(key, ok, rule)` that raises `<prefix>.<key> = <value>: <rule>`."""
+
+    def check(key: str, ok: bool, rule: str) -> None:
+        if not ok:
+            raise ConfigError(f"{prefix}.{key} = {getattr(section, key)!r}: {rule}")
+
+    return check
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The one-tower network of `alexnet/model.py`."""
+
+    num_classes: int = 1000
+    """Must equal the number of classes in the data set's manifest."""
+
+    width: float = 1.0
+    """Factor on every hidden layer's channels; 1 is AlexNet, smaller is for tests and laptops."""
+
+    dropout: float = 0.5
+    """Probability of dropping a unit before the first two fully connected layers; section 4.2."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "model")
+        check("num_classes", self.num_classes >= 2, "must be 2 or more")
+        check("width", 0 < self.width <= 4, "must be above 0 and at most 4")
+        check("dropout", 0 <= self.dropout < 1, "must be in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Where the images are and in which order they are read (`alexnet/plan.py`)."""
+
+    url: str = ""
+    """Folder with `manifest.json`, local or `s3://bucket/prefix`. Empty: the embedded digits."""
+
+    image_px: int = 224
+    """Side of the square the network sees."""
+
+    num_streams: int = 64
+    """Canonical streams the epoch is cut into; divides the global batch. At least the number of
+    loader processes ever used with this run, because a stream is read by one process."""
+
+    window_samples: int = 2048
+    """Samples that a stream shuffles, and reads ahead, as one."""
+
+    loader_processes: int = 4
+    """Processes per worker that read, decode and augment; 0 does it in the training process."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "data")
+        check("image_px", self.image_px >= MIN_IMAGE_PX, f"must be {MIN_IMAGE_PX} or more")
+        check("num_streams", self.num_streams >= 1, "must be 1 or more")
+        check("window_samples", self.window_samples >= 1, "must be 1 or more")
+        check("loader_processes", 0 <= self.loader_processes <= 64, "must be in [0, 64]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentConfig:
+    """Ranges of the random changes to a training image (`alexnet/augment.py`)."""
+
+    crop_area: tuple[float, float] = (0.08, 1.0)
+    """Smallest and largest share of the image's area in the crop; Szegedy et al. 2014, section 6.
+    The paper crops 224 of 256 px; area crops have replaced that everywhere."""
+
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    """Narrowest and widest ratio of width to height of the crop."""
+
+    flip: float = 0.5
+    """Probability of mirroring left and right; section 4.1."""
+
+    rotation_degrees: float = 10.0
+    """Largest turn either way; our choice."""
+
+    brightness: float = 0.2
+    """Factor drawn from [1 - value, 1 + value]; likewise contrast and saturation; our choice."""
+
+    contrast: float = 0.2
+
+    saturation: float = 0.2
+
+    hue: float = 0.02
+    """Largest turn of the colour circle either way, in turns (0.5 is opposite); our choice."""
+
+    lighting: float = 0.1
+    """Standard deviation of the draw along each colour axis of the data set; section 4.1."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "augment")
+        low, high = self.crop_area
+        check("crop_area", 0 < low <= high <= 1, "must rise within (0, 1], e.g. [0.08, 1.0]")
+        low, high = self.crop_aspect
+        check("crop_aspect", 0 < low <= high, "must rise and be above 0, e.g. [0.75, 1.333]")
+        check("flip", 0 <= self.flip <= 1, "must be in [0, 1]")
+        check("rotation_degrees", 0 <= self.rotation_degrees <= 180, "must be in [0, 180]")
+        for key in ("brightness", "contrast", "saturation"):
+            check(key, 0 <= getattr(self, key) <= 1, "must be in [0, 1]; 0 turns it off")
+        check("hue", 0 <= self.hue <= 0.5, "must be in [0, 0.5]; 0 turns it off")
+        check("lighting", 0 <= self.lighting <= 1, "must be in [0, 1]; 0 turns it off")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """SGD with momentum (`alexnet/optim.py`) and its learning rate (`alexnet/schedule.py`)."""
+
+    learning_rate: float = 0.01
+    """Rate at a global batch of 128 images, the paper's; other batches scale it linearly (Goyal et
+    al. 2017, section 2.1)."""
+
+    momentum: float = 0.9
+    """Section 5."""
+
+    weight_decay: float = 5e-4
+    """Section 5."""
+
+    warmup_epochs: float = 5.0
+    """Epochs over which the rate rises from 0; Goyal et al. 2017, section 2.2."""
+
+    decay: Literal["cosine", "step"] = "cosine"
+    """`step` divides by ten at each of `decay_epochs`, as the paper; `cosine` falls to 0 at the end
+    (Loshchilov and Hutter 2017) and needs no epochs to be chosen."""
+
+    decay_epochs: tuple[int, ...] = (30, 60, 80)
+    """Epochs after which `step` drops the rate. The paper drops it three times in about 90 epochs,
+    whenever validation error stalls; fixed epochs are our choice: a run can then be repeated."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "optim")
+        check("learning_rate", self.learning_rate > 0, "must be above 0")
+        check("momentum", 0 <= self.momentum < 1, "must be in [0, 1); at 1 updates never decay")
+        check("weight_decay", self.weight_decay >= 0, "must be 0 or more; 0 turns it off")
+        check("warmup_epochs", self.warmup_epochs >= 0, "must be 0 or more; 0 turns it off")
+        rising = list(self.decay_epochs) == sorted(set(self.decay_epochs))
+        check("decay_epochs", rising, "must rise strictly, e.g. [30, 60, 80]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How long, in which batches, and how often to look."""
+
+    epochs: int = 90
+    """Section 5 ("roughly 90 cycles")."""
+
+    global_batch_size: int = 256
+    """Images per update over all workers. The paper's is 128; twice that feeds more GPUs."""
+
+    seed: int = 0
+    """Of the initial weights, the order of the data, the augmentations and dropout."""
+
+    checkpoint_every_steps: int = 1000
+    """Updates between checkpoints inside an epoch. Each epoch ends with one too."""
+
+    log_every_steps: int = 20
+    """Updates between progress lines."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "train")
+        check("epochs", self.epochs >= 1, "must be 1 or more")
+        check("global_batch_size", self.global_batch_size >= 1, "must be 1 or more")
+        check("seed", 0 <= self.seed < 2**31, "must be in [0, 2**31)")
+        check("checkpoint_every_steps", self.checkpoint_every_steps >= 1, "must be 1 or more")
+        check("log_every_steps", self.log_every_steps >= 1, "must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig:
+    """What the run asks of Ray (`alexnet/adapters/ray_runner.py`)."""
+
+    num_workers: int = 0
+    """Data-parallel workers. 0: one for each GPU of the cluster, or two where there is none."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto` takes GPUs when the cluster has any."""
+
+    cpus_per_worker: int = 1
+    """CPUs that Ray sets aside for a worker: count its loader processes in."""
+
+    start_timeout_s: float = 15.0
+    """How long to wait for the cluster to have the resources; raise it where it scales up."""
+
+    max_failures: int = 3
+    """Failures of workers after which the run gives up; each restarts from the last checkpoint."""
+
+    storage_url: str = "runs"
+    """Folder for checkpoints, local or `s3://bucket/prefix`; every node must reach it."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "cluster")
+        check("num_workers", self.num_workers >= 0, "must be 0 (choose) or more")
+        check("cpus_per_worker", self.cpus_per_worker >= 1, "must be 1 or more")
+        check("start_timeout_s", self.start_timeout_s >= 0, "must be 0 or more")
+        check("max_failures", self.max_failures >= 0, "must be 0 or more")
+        check("storage_url", bool(self.storage_url), "must name a folder or s3://bucket/prefix")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegistryConfig:
+    """Where the best model goes (`alexnet/adapters/mlflow_registry.py`)."""
+
+    model_name: str = "alexnet"
+    """Registered model of which this run makes a version."""
+
+    experiment: str = "alexnet"
+    """MLflow experiment the run belongs to."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "registry")
+        for key in ("model_name", "experiment"):
+            named = re.fullmatch(r"[\w.-]+", getattr(self, key))
+            check(key, bool(named), "must be letters, digits, '.', '-' or '_'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """A whole run. Sections are passed on singly, to what they configure."""
+
+    name: str = "imagenet"
+    """Prefix of the run's name in MLflow and in the checkpoint folder."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    registry: RegistryConfig = field(default_factory=RegistryConfig)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
+            raise ConfigError(
+                f"name = {self.name!r}: must be at most 41 lower-case letters, digits or '-'"
+            )
+        batch, streams = self.train.global_batch_size, self.data.num_streams
+        if batch % streams:
+            nearest = max(1, round(batch / streams)) * streams
+            raise ConfigError(
+                f"train.global_batch_size = {batch}: must be a multiple of data.num_streams = "
+                f"{streams}; {nearest} would be"
+            )
+        if self.cluster.num_workers > streams:
+            raise ConfigError(
+                f"cluster.num_workers = {self.cluster.num_workers}: must be at most "
+                f"data.num_streams = {streams}, because a stream is read by one worker"
+            )
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the configuration's values in canonical order."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a run from a TOML file, then apply `section.key=value` overrides.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, a key is unknown, a value breaks its rule.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Name a TOML file of a run.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    for override in overrides:
+        _apply(tree, override)
+    return parse(tree)
+
+
+def parse(tree: Mapping[str, Any]) -> RunConfig:
+    """Build a run from parsed TOML.
+
+    Raises:
+        ConfigError: a key is unknown or a value breaks its rule.
+    """
+    return typing.cast(RunConfig, _build(RunConfig, tree, ""))
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """`section.key` -> value for every field; what MLflow gets as parameters."""
+    pairs: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            pairs |= {f"{key}.{inner}": item for inner, item in value.items()}
+        else:
+            pairs[key] = value
+    return pairs
+
+
+def to_toml(config: RunConfig) -> str:
+    """The whole configuration, defaults included, as TOML that `load` reads back to the same."""
+    top, sections = [], []
+    for key, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            lines = [f"{inner} = {_toml_value(item)}" for inner, item in value.items()]
+            sections.append("\n".join([f"[{key}]", *lines]))
+        else:
+            top.append(f"{key} = {_toml_value(value)}")
+    return "\n\n".join(["\n".join(top), *sections]) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    # A JSON string or number is a TOML one too, as long as it is ASCII: json.dumps escapes the rest
+    # with \uXXXX, which TOML knows.
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: must be section.key=value, e.g. train.epochs=5")
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override}: {section} is a value, not a section")
+    try:
+        tree[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        # A bare word is a string: shells eat the quotes that TOML wants.
+        tree[last] = text.strip()
+
+
+def _build(kind: type, tree: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    for key in tree:
+        if key not in hints:
+            raise ConfigError(f"{prefix}{key}: unknown key.{_suggestion(prefix, key, hints)}")
+    values = {key: _value(hints[key], value, f"{prefix}{key}") for key, value in tree.items()}
+    return kind(**values)
+
+
+def _suggestion(prefix: str, key: str, hints: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(key, hints, n=1)
+    if near:
+        return f" Did you mean {prefix}{near[0]}?"
+    return f" Known: {', '.join(prefix + name for name in hints)}."
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    """`value` as the annotated type, or a ConfigError that names what was found."""
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name} = {value!r}: must be a section with keys")
+        return _build(typing.cast(type, hint), value, f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
+        return value
+    if origin is tuple:
+        return _tuple(hint, value, name)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        found = types.NoneType if value is None else type(value)
+        raise ConfigError(f"{name} = {value!r}: must be {hint.__name__}, not {found.__name__}")
+    if hint is float and not abs(value) < float("inf"):
+        raise ConfigError(f"{name} = {value!r}: must be a finite number")
+    return value
+
+
+def _tuple(hint: Any, value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{name} = {value!r}: must be a list, e.g. [1, 2]")
+    items = typing.get_args(hint)
+    if items[-1] is Ellipsis:
+        items = (items[0],) * len(value)
+    if len(items) != len(value):
+        raise ConfigError(f"{name} = {value!r}: must have {len(items)} values, not {len(value)}")
+    return tuple(_value(item, part, name) for item, part in zip(items, value, strict=True))

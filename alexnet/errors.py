@@ -1,0 +1,33 @@
+"""What a user can act on. Scripts print these in one line and exit with status 2.
+
+The form of every message is: what, with the value: the rule, or what was found instead. What to do.
+Any other exception is a bug and keeps its traceback.
+"""
+
+
+class AlexNetError(Exception):
+    """Something the user can mend."""
+
+
+class ConfigError(AlexNetError):
+    """A key or value of the configuration breaks a rule."""
+
+
+class DataError(AlexNetError):
+    """A data set is not what its manifest or the run says it is."""
+
+
+class StoreError(AlexNetError):
+    """Files or objects cannot be read or written."""
+
+
+class CheckpointError(AlexNetError):
+    """A checkpoint is incomplete, or belongs to another run."""
+
+
+class ClusterError(AlexNetError):
+    """The Ray cluster cannot give what the run asks for, or a worker failed for good."""
+
+
+class TrackingError(AlexNetError):
+    """MLflow cannot be reached or refuses."""

@@ -1,0 +1,48 @@
+"""What the data side needs of a place that keeps files: a Protocol, so that it stays pure.
+
+`alexnet/adapters/object_store.py` has the real ones, for local folders and for S3.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Store(Protocol):
+    """A flat folder of named files. Instances can be pickled and used in another process."""
+
+    @property
+    def url(self) -> str:
+        """Where it is: an absolute path, or `s3://bucket/prefix`."""
+        ...
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes `offset` to `offset + length` of a file, or to its end.
+
+        Raises:
+            StoreError: the file is missing, shorter than asked for, or cannot be reached.
+        """
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a small file in place whole: a reader sees the old one or the new one.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    def upload(self, path: Path, name: str) -> None:
+        """Put a local file in place whole, in bounded memory.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
+    def exists(self, name: str) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        ...

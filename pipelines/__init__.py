@@ -1,0 +1,1 @@
+"""One command a file; where the parts of `alexnet` are connected."""
