@@ -1,0 +1,48 @@
+# `make train` and `make test` do all the set-up on a machine that has Python, pip and make.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/
+
+.DEFAULT_GOAL := help
+.PHONY: help train test quick check format stack clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+train: $(VENV)/train  ## train on the embedded digits, and register the model
+	$(RUN)python pipelines/train.py
+
+test: $(VENV)/dev  ## every test that needs no GPU
+	$(RUN)python -m pytest
+
+quick: $(VENV)/dev  ## the tests that start no server, under a minute
+	$(RUN)python -m pytest -m "not slow and not photos"
+
+check: $(VENV)/dev  ## format, lint, types, import contracts
+	$(RUN)ruff format --check .
+	$(RUN)ruff check .
+	$(RUN)mypy
+	$(RUN)lint-imports
+
+format: $(VENV)/dev  ## rewrite the code in the one format
+	$(RUN)ruff format .
+	$(RUN)ruff check --fix .
+
+stack: $(VENV)/dev  ## an S3 server, MLflow and a Ray cluster on this machine, until Ctrl-C
+	$(RUN)python infra/local_stack.py
+
+clean:  ## remove the environment and what runs left here
+	rm -rf $(VENV) data runs mlruns mlflow.db
+
+# Each stamp is newer than what it was made from. `dev` adds to `train`, so one environment serves.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python
+	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,51 @@
+"""What a person sees: a progress bar on a terminal, plain lines everywhere else."""
+
+import sys
+from typing import TextIO
+
+from tqdm import tqdm
+
+from alexnet.progress import Event, line
+
+
+class Console:
+    """Shows a run's events as they come."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+        self._terminal = self._stream.isatty()
+        self._bar: tqdm[None] | None = None
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)  # noqa: T201 - this is the console
+
+    def show(self, event: Event) -> None:
+        """Show an event: the bar takes the steps, every epoch's result stays on its own line."""
+        if not self._terminal or event.kind == "evaluated":
+            self.say(line(event))
+        if self._terminal:
+            self._advance(event)
+
+    def close(self) -> None:
+        """Leave the terminal as a line of text expects it."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _advance(self, event: Event) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=event.steps, unit="step", file=self._stream, dynamic_ncols=True, leave=False
+            )
+        self._bar.n = event.step
+        shown = {
+            name.removeprefix("train/"): f"{value:.4g}" for name, value in event.metrics.items()
+            if name in ("train/loss", "train/images_per_s", "train/data_wait")
+        }
+        if shown:
+            self._bar.set_postfix(shown, refresh=False)
+        self._bar.refresh()

@@ -1,0 +1,273 @@
+"""Train and evaluate on one worker, in plain PyTorch."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet import checkpoint, model, optim, schedule, seeds
+from alexnet.checkpoint import CheckpointMeta, CheckpointState
+from alexnet.config import RunConfig
+from alexnet.errors import DataError
+from alexnet.manifest import Manifest
+from alexnet.metrics import Counts
+from alexnet.progress import Event
+from alexnet.store import Store
+from alexnet.stream import (
+    Batch,
+    TrainParts,
+    ValidationParts,
+    ValidationStream,
+    join,
+    training_batches,
+)
+from alexnet.worker import Worker
+
+VALIDATION_BATCH_SIZE = 256
+"""Images a worker evaluates at once; the result does not depend on it."""
+
+
+def precision(device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 autocast on GPUs that have it, float32 elsewhere.
+
+    CPUs stay in float32: runs there are for learning and for tests, which compare bits.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+@dataclass
+class Normalizer:
+    """uint8 batches to the network's input, on the device."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, manifest: Manifest, device: torch.device) -> "Normalizer":
+        """With the mean and standard deviation of the data set."""
+        mean, std = (torch.tensor(v, device=device) for v in (manifest.colour.mean, manifest.colour.std))
+        return cls(mean, std)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 to (N, 3, H, W) float32, channels last in memory."""
+        return model.to_input(images, self.mean, self.std)
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module, batches: Iterable[list[Batch]], normalize: Normalizer, worker: Worker
+) -> Counts:
+    """Counts over all workers' batches; the same on every worker.
+
+    Counts are summed and divided once by the caller. Averaging the workers' accuracies would weigh
+    a worker with 3 images like one with 3,000.
+    """
+    network.eval()
+    total = Counts(0, 0, 0, 0.0)
+    for parts in batches:
+        batch = join(parts, worker.device)
+        with precision(worker.device):
+            logits = network(normalize(batch.images))
+        total += Counts.of(logits, batch.labels)
+    network.train()
+    return Counts.from_tensor(worker.all_reduce(total.as_tensor().to(worker.device)))
+
+
+@dataclass
+class Meter:
+    """What happened since the last progress line."""
+
+    device: torch.device
+    images: int = 0
+    wait_s: float = 0.0
+    since: float = field(default_factory=time.perf_counter)
+    loss_sum: Tensor = field(init=False)
+    """Stays on the device: reading it every step would wait for the GPU every step."""
+
+    def __post_init__(self) -> None:
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+
+    def add(self, images: int, loss_sum: Tensor) -> None:
+        """Count one step."""
+        self.images += images
+        self.loss_sum += loss_sum.detach()
+
+    def timed(self, batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
+        """The batches, with the time they kept the loop waiting."""
+        while True:
+            begun = time.perf_counter()
+            parts = next(batches, None)
+            self.wait_s += time.perf_counter() - begun
+            if parts is None:
+                return
+            yield parts
+
+    def rates(self, worker: Worker) -> dict[str, float]:
+        """Over all workers, since the last call; every worker takes part."""
+        elapsed_s = time.perf_counter() - self.since
+        mine = self.loss_sum.new_tensor([0, self.images, self.wait_s])
+        mine[0] = self.loss_sum
+        loss_sum, images, wait_s = worker.all_reduce(mine).tolist()
+        self.images, self.wait_s, self.since = 0, 0.0, time.perf_counter()
+        self.loss_sum.zero_()
+        return {
+            "train/loss": loss_sum / images,
+            "train/images_per_s": images / elapsed_s,
+            "train/data_wait": wait_s / worker.world_size / elapsed_s,
+        }
+
+
+class Trainer:
+    """State of one worker's training: network, optimizer, step."""
+
+    def __init__(self, config: RunConfig, manifest: Manifest, store: Store, worker: Worker) -> None:
+        self.config, self.manifest, self.store, self.worker = config, manifest, store, worker
+        network = model.build(config.model, config.data.image_px)
+        model.initialize_(network, config.train.seed)
+        self.network = network.to(worker.device, memory_format=torch.channels_last)
+        self.optimizer = optim.build(config.optim, self.network)
+        self.normalize = Normalizer.of(manifest, worker.device)
+        self.step = 0
+        num_samples = manifest.num_samples("train")
+        self.steps_per_epoch = num_samples // config.train.global_batch_size
+        self.steps = self.steps_per_epoch * config.train.epochs
+
+    def resume(self) -> None:
+        """Go on from the worker's checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: it is damaged, or of another run.
+        """
+        with self.worker.latest_checkpoint() as folder:
+            if folder is None:
+                return
+            meta = checkpoint.read_meta(folder)
+            checkpoint.check_same_run(meta, self.config.digest(), self.manifest.digest)
+            state = checkpoint.read_state(folder)
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = meta.step
+
+    def run(self) -> Counts | None:
+        """Train to the end; the last evaluation's counts, None if there was nothing left to do."""
+        self.resume()
+        worker, every = self.worker, self.config.train
+        wrapped = worker.wrap(self.network)
+        validation = ValidationStream(self._validation_parts(), pin_memory=self._pinned)
+        batches = training_batches(self._train_parts(), pin_memory=self._pinned)
+        meter = Meter(worker.device)
+        self._publish("started", {})
+        counts = None
+        for parts in meter.timed(batches):
+            self._update(wrapped, parts, meter)
+            epoch_ends = self.step % self.steps_per_epoch == 0
+            if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
+                self._publish("progress", meter.rates(worker) | {"train/learning_rate": self._rate})
+            if epoch_ends:
+                counts = self._evaluate(validation)
+                meter.since = time.perf_counter()  # validation is not the stream's time
+            if epoch_ends or self.step % every.checkpoint_every_steps == 0:
+                self._checkpoint(counts if epoch_ends else None)
+        return counts
+
+    def _update(self, wrapped: nn.Module, parts: list[Batch], meter: Meter) -> None:
+        """One step of the optimizer."""
+        settings = self.config.train
+        # Dropout draws from torch's global generator. Seeding that before each step makes a draw
+        # depend on the step alone, so that a resumed run needs no saved generator state.
+        torch.manual_seed(seeds.derive(settings.seed, "dropout", self.step, self.worker.rank))
+        batch = join(parts, self.worker.device)
+        self._rate = schedule.learning_rate(
+            self.step,
+            self.steps_per_epoch,
+            settings.epochs,
+            settings.global_batch_size,
+            self.config.optim,
+        )
+        optim.set_learning_rate_(self.optimizer, self._rate)
+        with precision(self.worker.device):
+            logits = wrapped(self.normalize(batch.images))
+        loss_sum = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        # DDP divides the summed gradients by the number of workers. Workers' batches may differ in
+        # size, so each loss is scaled for the result to be the gradient of the global batch's mean.
+        (loss_sum * (self.worker.world_size / settings.global_batch_size)).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        meter.add(len(batch.labels), loss_sum)
+
+    def _evaluate(self, validation: ValidationStream) -> Counts:
+        counts = evaluate(self.network, validation, self.normalize, self.worker)
+        expected = self.manifest.num_samples("val")
+        if counts.images != expected:
+            raise DataError(
+                f"{self.store.url}: {counts.images} validation images were seen, the manifest says "
+                f"{expected}. Prepare the data anew."
+            )
+        rates = {f"val/{name}": value for name, value in counts.rates().items()}
+        self._publish("evaluated", rates)
+        return counts
+
+    def _checkpoint(self, counts: Counts | None) -> None:
+        """Write and hand over the state after `step` updates."""
+        metrics: dict[str, float] = {"step": self.step}
+        if counts:
+            metrics |= counts.rates()
+        if self.worker.rank != 0:
+            self.worker.report(metrics, None)
+            return
+        folder = Path(tempfile.mkdtemp(prefix="alexnet-checkpoint-"))
+        meta = CheckpointMeta(
+            step=self.step,
+            images_seen=self.step * self.config.train.global_batch_size,
+            config_digest=self.config.digest(),
+            manifest_digest=self.manifest.digest,
+            top1=metrics.get("top1"),
+        )
+        state = CheckpointState(
+            model=self.network.state_dict(), optimizer=self.optimizer.state_dict()
+        )
+        checkpoint.write(folder, meta, state)
+        self.worker.report(metrics, folder)
+
+    def _publish(self, kind: Any, metrics: dict[str, float]) -> None:
+        if self.worker.rank == 0:
+            epoch = self.step / self.steps_per_epoch
+            self.worker.publish(
+                Event(kind=kind, step=self.step, steps=self.steps, epoch=epoch, metrics=metrics)
+            )
+
+    @property
+    def _pinned(self) -> bool:
+        return self.worker.device.type == "cuda"
+
+    def _train_parts(self) -> TrainParts:
+        return TrainParts(
+            store=self.store,
+            manifest=self.manifest,
+            data=self.config.data,
+            augment=self.config.augment,
+            train=self.config.train,
+            rank=self.worker.rank,
+            world_size=self.worker.world_size,
+            start_step=self.step,
+        )
+
+    def _validation_parts(self) -> ValidationParts:
+        return ValidationParts(
+            store=self.store,
+            manifest=self.manifest,
+            data=self.config.data,
+            batch_size=VALIDATION_BATCH_SIZE,
+            rank=self.worker.rank,
+            world_size=self.worker.world_size,
+        )

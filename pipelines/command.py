@@ -1,0 +1,58 @@
+"""What every command shares: the configuration argument, and errors as one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from alexnet import config as configuration
+from alexnet.config import RunConfig
+from alexnet.errors import AlexNetError
+
+CONFIGS = Path(__file__).parent / "configs"
+
+EMBEDDED = CONFIGS / "digits.toml"
+"""The run of a command without an argument."""
+
+
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser with the arguments of a command that reads a run's configuration."""
+    made = argparse.ArgumentParser(prog=f"python pipelines/{name}.py", description=description)
+    made.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        default=EMBEDDED,
+        help="TOML file of the run (default: the embedded digits)",
+    )
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change one value of the file; repeatable",
+    )
+    return made
+
+
+def config(args: argparse.Namespace) -> RunConfig:
+    """The run that the arguments name.
+
+    Raises:
+        ConfigError: a key or value breaks a rule.
+    """
+    return configuration.load(args.config, args.overrides)
+
+
+def guarded(name: str, work: Callable[[], None]) -> int:
+    """Do the work; print what a user can mend in one line. The exit status."""
+    try:
+        work()
+    except AlexNetError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
+    return 0

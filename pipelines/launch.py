@@ -1,0 +1,115 @@
+"""What happens around a training: checks before it, and words before and after it."""
+
+import dataclasses
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from alexnet import digits, manifest as manifests
+from alexnet.adapters.mlflow_tracking import TrackedRun, tracking_uri
+from alexnet.adapters.object_store import open_store
+from alexnet.config import RunConfig
+from alexnet.manifest import MANIFEST_NAME, Manifest
+from alexnet.plan import EpochPlan
+from alexnet.store import Store
+
+DIGITS_DIR = Path("data") / "digits-64px"
+"""Where the embedded digits are written on first use."""
+
+
+def prepare(config: RunConfig) -> tuple[RunConfig, Store, Manifest]:
+    """Open and check the data and the checkpoint folder, before anything is started.
+
+    Returns:
+        The configuration with an absolute `cluster.storage_url`, because workers start in another
+        directory; the data set's store; its manifest.
+
+    Raises:
+        AlexNetError: something is missing, does not fit or cannot be written.
+    """
+    tracking_uri()
+    store = open_store(config.data.url or str(DIGITS_DIR))
+    if not config.data.url and not store.exists(MANIFEST_NAME):
+        digits.write(store)
+    manifest = manifests.read(store)
+    manifests.check_classes(manifest, config.model.num_classes)
+    manifest.split("val")
+    EpochPlan(  # refuses a batch larger than the data set
+        [shard.nsamples for shard in manifest.split("train")],
+        seed=config.train.seed,
+        epoch=0,
+        num_streams=config.data.num_streams,
+        window_samples=config.data.window_samples,
+        global_batch_size=config.train.global_batch_size,
+    )
+    storage = open_store(config.cluster.storage_url)
+    storage.check_writable()
+    cluster = dataclasses.replace(config.cluster, storage_url=storage.url)
+    return dataclasses.replace(config, cluster=cluster), store, manifest
+
+
+def unique_name(name: str) -> str:
+    """A name for the run that no other has: Ray would resume a run whose name it finds."""
+    return f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def git_commit() -> str:
+    """The commit of this checkout, else `GIT_COMMIT` from the environment, else "unknown".
+
+    A Ray job's working directory has no `.git`; the one who submits it can pass the commit on.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's git
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("GIT_COMMIT", "unknown")
+    return done.stdout.strip()
+
+
+def opening(
+    config: RunConfig, manifest: Manifest, store: Store, run_name: str, num_workers: int
+) -> str:
+    """What the run is, in one line."""
+    train, val = manifest.num_samples("train"), manifest.num_samples("val")
+    return (
+        f"run={run_name} workers={num_workers} data={store.url} classes={len(manifest.classes)} "
+        f"train_images={train} val_images={val} manifest={manifest.digest[:12]} "
+        f"image_px={config.data.image_px} width={config.model.width:g} "
+        f"epochs={config.train.epochs} global_batch={config.train.global_batch_size}"
+    )
+
+
+def closing(
+    config: RunConfig,
+    metrics: Mapping[str, float],
+    seconds: float,
+    tracked: TrackedRun,
+    version: int,
+) -> str:
+    """The result, where it is, and what to try next."""
+    name = config.registry.model_name
+    lines = [
+        "",
+        f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
+        f"loss {metrics['loss']:.4f} at step {metrics['step']:.0f}",
+        f"duration    {seconds:.0f} s",
+        f"MLflow run  {tracked.run_id} at {tracked.shown_uri}",
+        f"registered  {name} version {version}, alias challenger",
+        "",
+        "next:",
+        f"  mlflow ui --backend-store-uri {tracked.shown_uri}    the run's curves"
+        if tracked.uri.startswith("sqlite")
+        else f"  {tracked.shown_uri}    the run's curves",
+        f"  mlflow models serve -m models:/{name}@challenger --env-manager local",
+        "  python pipelines/train.py --set train.seed=1    the same with other random draws",
+    ]
+    return "\n".join(lines)
