@@ -46,3 +46,11 @@ class Store(Protocol):
             StoreError: the store cannot be reached.
         """
         ...
+
+    def check_writable(self) -> None:
+        """Write and remove a probe.
+
+        Raises:
+            StoreError: this identity may not write here, or there is no room.
+        """
+        ...

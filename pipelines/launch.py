@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet import digits, manifest as manifests
@@ -20,12 +21,19 @@ DIGITS_DIR = Path("data") / "digits-64px"
 """Where the embedded digits are written on first use."""
 
 
-def prepare(config: RunConfig) -> tuple[RunConfig, Store, Manifest]:
-    """Open and check the data and the checkpoint folder, before anything is started.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a training starts from, checked."""
 
-    Returns:
-        The configuration with an absolute `cluster.storage_url`, because workers start in another
-        directory; the data set's store; its manifest.
+    config: RunConfig
+    """With an absolute `cluster.storage_url`, because workers start in another directory."""
+    store: Store
+    manifest: Manifest
+    run_name: str
+
+
+def prepare(config: RunConfig) -> Inputs:
+    """Open and check the data and the checkpoint folder, before anything is started.
 
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
@@ -48,7 +56,8 @@ def prepare(config: RunConfig) -> tuple[RunConfig, Store, Manifest]:
     storage = open_store(config.cluster.storage_url)
     storage.check_writable()
     cluster = dataclasses.replace(config.cluster, storage_url=storage.url)
-    return dataclasses.replace(config, cluster=cluster), store, manifest
+    config = dataclasses.replace(config, cluster=cluster)
+    return Inputs(config, store, manifest, unique_name(config.name))
 
 
 def unique_name(name: str) -> str:
@@ -75,16 +84,18 @@ def git_commit() -> str:
     return done.stdout.strip()
 
 
-def opening(
-    config: RunConfig, manifest: Manifest, store: Store, run_name: str, num_workers: int
-) -> str:
+def opening(inputs: Inputs, num_workers: int) -> str:
     """What the run is, in one line."""
+    config, manifest = inputs.config, inputs.manifest
     train, val = manifest.num_samples("train"), manifest.num_samples("val")
     return (
-        f"run={run_name} workers={num_workers} data={store.url} classes={len(manifest.classes)} "
-        f"train_images={train} val_images={val} manifest={manifest.digest[:12]} "
-        f"image_px={config.data.image_px} width={config.model.width:g} "
-        f"epochs={config.train.epochs} global_batch={config.train.global_batch_size}"
+        f"run={inputs.run_name} workers={num_workers} data={inputs.store.url} "
+        f"manifest={manifest.digest[:12]} classes={len(manifest.classes)} "
+        f"train_images={train} val_images={val} image_px={config.data.image_px} "
+        f"width={config.model.width:g} epochs={config.train.epochs} "
+        f"global_batch={config.train.global_batch_size} "
+        f"updates_per_epoch={train // config.train.global_batch_size} "
+        f"left_over_per_epoch={train % config.train.global_batch_size}"
     )
 
 

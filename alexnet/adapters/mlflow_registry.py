@@ -12,7 +12,8 @@ import mlflow
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Array, ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array
 from safetensors.torch import save_file
 
 import alexnet

@@ -112,6 +112,7 @@ def claim(settings: ClusterConfig) -> Resources:
         if not shortage:
             use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus > 0)
             default = gpus if use_gpu else CPU_WORKERS
+            _check_storage(settings)
             return Resources(settings.num_workers or default, use_gpu)
         if time.monotonic() >= deadline:
             raise ClusterError(f"{shortage} (waited cluster.start_timeout_s = "
@@ -142,7 +143,7 @@ def _shortage(settings: ClusterConfig, gpus: int, cpus: int) -> str:
     return ""
 
 
-def check_storage(settings: ClusterConfig) -> None:
+def _check_storage(settings: ClusterConfig) -> None:
     """Refuse a local checkpoint folder on a cluster of several machines.
 
     Raises:
@@ -165,7 +166,7 @@ def train(
     *,
     run_name: str,
     resources: Resources,
-    on_event: Callable[[Event], None],
+    watchers: tuple[Callable[[Event], None], ...],
 ) -> Outcome:
     """Train on the cluster until the end; a failed worker group restarts from its last checkpoint.
 
@@ -175,7 +176,7 @@ def train(
         store: reachable from every node.
         run_name: unique; Ray resumes a run whose name it finds in `cluster.storage_url`.
         resources: from `claim`.
-        on_event: called in a thread of this process with rank 0's events, in order.
+        watchers: called in a thread of this process with rank 0's events, in order.
 
     Raises:
         AlexNetError: what a worker raised, if the user can mend it.
@@ -210,7 +211,7 @@ def train(
             callbacks=[_StopOnUserError()],
         ),
     )
-    with _delivered(mailbox, on_event):
+    with _delivered(mailbox, watchers):
         result = _fit(trainer)
     scored = [(c, m) for c, m in result.best_checkpoints or [] if m.get("top1") is not None]
     if not scored:
@@ -283,8 +284,10 @@ class _Mailbox:
 
 
 @contextmanager
-def _delivered(mailbox: Any, on_event: Callable[[Event], None]) -> Iterator[None]:
-    """Call `on_event` for what arrives, from a thread: `fit` keeps the main one for Ctrl-C."""
+def _delivered(
+    mailbox: Any, watchers: tuple[Callable[[Event], None], ...]
+) -> Iterator[None]:
+    """Call the watchers for what arrives, from a thread: `fit` keeps the main one for Ctrl-C."""
     done = threading.Event()
 
     def deliver() -> None:
@@ -292,7 +295,8 @@ def _delivered(mailbox: Any, on_event: Callable[[Event], None]) -> Iterator[None
         while not last:
             last = done.wait(POLL_S)
             for event in ray.get(mailbox.take.remote()):
-                on_event(event)
+                for watch in watchers:
+                    watch(event)
 
     thread = threading.Thread(target=deliver, name="events", daemon=True)
     thread.start()

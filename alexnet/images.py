@@ -1,0 +1,201 @@
+"""Encoded images to pixels and back. What happens to the pixels is in `alexnet/augment.py`.
+
+Two policies hold everywhere. EXIF orientation is ignored, as ImageNet's usual loaders do: pixels
+are taken as they are stored. Transparency is dropped, not blended.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from alexnet.errors import DataError
+
+# A loader process owns one core: OpenCV's own threads would only fight with its neighbours'.
+cv2.setNumThreads(0)
+
+MAX_PIXELS = 178_956_970
+"""Images with more are refused by their header: Pillow's limit, where it warns of a bomb."""
+
+DCT_FACTORS = (8, 4, 2)
+"""Reductions that libjpeg-turbo decodes fast. It knows every eighth, but only these have an inverse
+DCT in SIMD; the ones between cost as much as a full decode."""
+
+TRUNCATED = re.compile("premature end", re.IGNORECASE)
+"""What libjpeg says when pixels are missing. Its other warnings (stray bytes between segments, odd
+ICC profiles) are let pass, as Pillow does."""
+
+
+def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
+    """Pixels of a JPEG, PNG, GIF (first frame), BMP or WebP file.
+
+    Args:
+        data: the file; its format is read from its first bytes, not from any name.
+        min_side_px: let a JPEG come out at 1/2, 1/4 or 1/8 of its size, the smallest whose short
+            side still has this many pixels. None, or another format: full size.
+
+    Returns:
+        (H, W, 3) RGB, contiguous.
+
+    Raises:
+        DataError: the data is empty, no such image, broken, or larger than `MAX_PIXELS`.
+    """
+    height, width = size(data)
+    if not data.startswith(b"\xff\xd8"):
+        return _decode_any(data)
+    factor = reduction(min(height, width), min_side_px)
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor)
+        )
+    except ValueError as error:
+        if TRUNCATED.search(str(error)):
+            raise DataError(f"a broken JPEG: {error}") from error
+        # OpenCV's libjpeg does not stop at warnings, and knows rarer kinds of JPEG.
+        return _decode_any(data)
+    return pixels
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Height and width in pixels, both 1 or more, from the header alone.
+
+    Raises:
+        DataError: no header of a known format, or more than `MAX_PIXELS`.
+    """
+    if not data:
+        raise DataError("an empty file: no image")
+    parse = next((parse for start, parse in _HEADERS if re.match(start, data, re.DOTALL)), None)
+    if parse is None:
+        raise DataError(f"not a JPEG, PNG, GIF, BMP or WebP image: it begins with {data[:8]!r}")
+    try:
+        height, width = parse(data)
+    except (struct.error, IndexError) as error:
+        raise DataError(f"a broken image: its header ends after {len(data)} bytes") from error
+    if height < 1 or width < 1:
+        raise DataError(f"a broken image: its header says {width}x{height} pixels")
+    if height * width > MAX_PIXELS:
+        raise DataError(
+            f"an image of {width}x{height} pixels: must have at most {MAX_PIXELS} pixels"
+        )
+    return height, width
+
+
+def reduction(short_side_px: int, min_side_px: int | None) -> int:
+    """Factor by which `decode` shrinks a JPEG of this short side: 1, 2, 4 or 8."""
+    if min_side_px is None:
+        return 1
+    fitting = (factor for factor in DCT_FACTORS if -(-short_side_px // factor) >= min_side_px)
+    return next(fitting, 1)
+
+
+def encode_jpeg(
+    image: NDArray[np.uint8], quality: int = 95, *, colour_subsampling: str = "444"
+) -> bytes:
+    """JPEG file of an (H, W, 3) RGB image.
+
+    Args:
+        image: (H, W, 3).
+        quality: libjpeg's, in [1, 100].
+        colour_subsampling: `444` keeps colour at full resolution; `420` halves it both ways.
+    """
+    data: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality, "RGB", colour_subsampling
+    )
+    return data
+
+
+def resize_short_side(
+    image: NDArray[np.uint8], short_side_px: int, *, enlarge: bool = False
+) -> NDArray[np.uint8]:
+    """Scale to a short side by averaging areas, keeping the aspect.
+
+    Args:
+        image: (H, W, 3).
+        short_side_px: of the result.
+        enlarge: also scale smaller images up; else they are returned as they are.
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    if short == short_side_px or (short < short_side_px and not enlarge):
+        return image
+    sides = (round(width * short_side_px / short), round(height * short_side_px / short))
+    how = cv2.INTER_AREA if short > short_side_px else cv2.INTER_CUBIC
+    resized: NDArray[np.uint8] = cv2.resize(image, sides, interpolation=how)
+    return resized
+
+
+def _decode_any(data: bytes) -> NDArray[np.uint8]:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise DataError(f"a broken image: {error.err}") from error
+    if pixels is None:
+        raise DataError(f"a broken image: its {len(data)} bytes cannot be decoded")
+    converted: NDArray[np.uint8] = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+    return converted
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return _jpeg_frame_size(data)  # unusual colour subsampling, which OpenCV may know
+    return height, width
+
+
+def _jpeg_frame_size(data: bytes) -> tuple[int, int]:
+    """Size in the first start-of-frame segment; ITU T.81, sections B.1.1.4 and B.2.2."""
+    at = 2
+    while True:
+        at = data.find(b"\xff", at)
+        if at < 0:
+            raise DataError("a broken JPEG: no start of frame")
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return struct.unpack_from(">HH", data, at + 5)
+        alone = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        at += 1 if alone else 2 + struct.unpack_from(">H", data, at + 2)[0]
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", data, 16)
+    return height, width
+
+
+def _gif_size(data: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return height, width
+
+
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    (header_bytes,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if header_bytes == 12 else "<ii", data, 18)
+    return abs(height), width  # a negative height: rows from top to bottom
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Size in the first chunk; RFC 9649, sections 2.5 to 2.7, and RFC 6386, section 9.1."""
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        low, high, low2, high2 = struct.unpack_from("<HBHB", data, 24)
+        return 1 + low2 + (high2 << 16), 1 + low + (high << 16)
+    if chunk == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits >> 14 & 0x3FFF), 1 + (bits & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return height & 0x3FFF, width & 0x3FFF
+
+
+_HEADERS: tuple[tuple[bytes, Callable[[bytes], tuple[int, int]]], ...] = (
+    (rb"\xff\xd8", _jpeg_size),
+    (rb"\x89PNG\r\n\x1a\n", _png_size),
+    (rb"GIF8[79]a", _gif_size),
+    (rb"BM", _bmp_size),
+    (rb"RIFF....WEBP", _webp_size),
+)
+"""How each format begins, and where its size is."""

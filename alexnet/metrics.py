@@ -1,0 +1,76 @@
+"""Evaluation as counts that add up, over batches and over workers."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was seen, as sums. Add them, and divide once."""
+
+    images: int
+    top1: int
+    """Images whose most probable class is the right one."""
+    top5: int
+    """Images whose right class is among the five most probable (all, with fewer classes)."""
+    loss_sum: float
+    """Sum over images of the cross-entropy, in nats."""
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.images + other.images,
+            self.top1 + other.top1,
+            self.top5 + other.top5,
+            self.loss_sum + other.loss_sum,
+        )
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> "Counts":
+        """Count a batch.
+
+        A class that ties with the right one counts as more probable, so that a network that
+        answers the same for all classes is right never, and not always.
+
+        Args:
+            logits: (N, K) of any float dtype.
+            labels: (N,) int64 in [0, K).
+        """
+        logits = logits.float()
+        right = logits.gather(1, labels[:, None])  # (N, 1)
+        # NaN compares false with everything and would count as right: ask for what is below.
+        others = logits.shape[1] - (logits < right).sum(1) - 1  # (N,) classes not below the right
+        loss_sum = F.cross_entropy(logits, labels, reduction="sum").double()
+        sums = torch.stack([(others < 1).sum().double(), (others < 5).sum().double(), loss_sum])
+        top1, top5, loss = sums.tolist()  # the only wait for the device
+        return cls(len(labels), int(top1), int(top5), loss)
+
+    def rates(self) -> dict[str, float]:
+        """`top1` and `top5` in [0, 1], and `loss`, the mean in nats.
+
+        Raises:
+            DataError: no image was counted.
+        """
+        if not self.images:
+            raise DataError("no image was evaluated: the validation split is empty.")
+        return {
+            "top1": self.top1 / self.images,
+            "top5": self.top5 / self.images,
+            "loss": self.loss_sum / self.images,
+        }
+
+    def as_tensor(self) -> Tensor:
+        """(4,) float64, for a sum over workers; counts are exact up to 2**53."""
+        return torch.tensor(
+            [self.images, self.top1, self.top5, self.loss_sum], dtype=torch.float64
+        )
+
+    @classmethod
+    def from_tensor(cls, sums: Tensor) -> "Counts":
+        """The counts in a tensor of `as_tensor`."""
+        images, top1, top5, loss_sum = sums.tolist()
+        return cls(int(images), int(top1), int(top5), loss_sum)
