@@ -7,6 +7,7 @@ Points are in pixels from the image's top left corner, so that the first pixel's
 """
 
 import math
+import threading
 from dataclasses import dataclass
 
 import cv2
@@ -29,6 +30,10 @@ YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.
 """RGB to YIQ, the colours of NTSC: grey is Y alone, and hue the angle of (I, Q)."""
 
 YIQ_TO_RGB = np.linalg.inv(YIQ)
+
+_scratch = threading.local()
+"""Images between two steps of the warp. Memory that is asked for anew for every image costs a fifth
+of the time, because the C library hands it back to the system in between."""
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -216,7 +221,8 @@ def _saturation_matrix(factor: float) -> Floats:
 def _hue_matrix(turns: float) -> Floats:
     cos, sin = math.cos(2 * math.pi * turns), math.sin(2 * math.pi * turns)
     turn = np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
-    return YIQ_TO_RGB @ turn @ YIQ
+    matrix: Floats = YIQ_TO_RGB @ turn @ YIQ
+    return matrix
 
 
 def apply_colour(image: Pixels, colours: Floats) -> Pixels:
@@ -240,36 +246,48 @@ def _view(data: bytes, size_px: int, drawn: Draw) -> Pixels:
         points /= factor  # exactly, though the last pixel may stand for less
     else:
         points /= [[width / image.shape[1]], [height / image.shape[0]]]
-    return _warp(*_shrink(image, points, size_px), size_px)
+    return _warp(*_cut(image, points, size_px), size_px)
 
 
 def _warp(image: Pixels, points: Floats, size_px: int) -> Pixels:
     # OpenCV's map is between pixel indices: the centre of pixel (0, 0) is at 0, not at 0.5.
     indices = points.copy()
     indices[:, 2] += points[:, :2].sum(axis=1) / 2 - 0.5
-    warped: Pixels = cv2.warpAffine(
-        image,
+    # OpenCV warps four channels in less than half the time of three; the result is the same.
+    scratch = _scratch
+    scratch.image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, dst=getattr(scratch, "image", None))
+    scratch.warped = cv2.warpAffine(
+        scratch.image,
         indices,
         (size_px, size_px),
+        dst=getattr(scratch, "warped", None),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    return warped
+    colours: Pixels = cv2.cvtColor(scratch.warped, cv2.COLOR_RGBA2RGB)
+    return colours
 
 
-def _shrink(image: Pixels, points: Floats, size_px: int) -> tuple[Pixels, Floats]:
-    """Average areas first where the warp, which looks at four pixels only, would skip pixels."""
-    steps = np.hypot(points[:, 0], points[:, 1])  # (2,): pixels of the image per pixel of result
-    if steps.max() < 2:
-        return image, points
-    shrink = np.maximum(1, steps.astype(int))
-    corners = points @ [[0, size_px, 0, size_px], [0, 0, size_px, size_px], [1, 1, 1, 1]]  # (2, 4)
-    extent = np.array(image.shape[1::-1])
-    first = np.clip(np.floor(corners.min(axis=1)) - 2 * shrink, 0, extent - 1).astype(int)
-    last = np.clip(np.ceil(corners.max(axis=1)) + 2 * shrink, first + 1, extent).astype(int)
-    part = image[first[1] : last[1], first[0] : last[0]]
-    sides = np.maximum(1, np.rint((last - first) / shrink)).astype(int)
-    small: Pixels = cv2.resize(part, sides.tolist(), interpolation=cv2.INTER_AREA)
+def _cut(image: Pixels, points: Floats, size_px: int) -> tuple[Pixels, Floats]:
+    """The part of the image that is seen, shrunk where needed, and the map onto it.
+
+    Shrinking averages areas, where the warp, which looks at four pixels only, would skip pixels.
+    The cut keeps the warp within what OpenCV can do, sides below 32,768 px.
+    """
     moved = points.copy()
-    moved[:, 2] -= first
-    return small, moved / ((last - first) / sides)[:, None]
+    sides, parts = [1, 1], [slice(0), slice(0)]
+    for axis, extent in enumerate(image.shape[1::-1]):
+        across, down, start = points[axis].tolist()
+        # How many pixels of the image a pixel of the result is wide, along this axis.
+        shrink = max(1, int(math.hypot(across, down)))
+        low = start + size_px * (min(0, across) + min(0, down)) - 2 * shrink
+        high = start + size_px * (max(0, across) + max(0, down)) + 2 * shrink
+        first = min(max(0, math.floor(low)), extent - 1)
+        last = max(first + 1, min(extent, math.ceil(high)))
+        parts[axis], sides[axis] = slice(first, last), max(1, round((last - first) / shrink))
+        moved[axis, 2] -= first
+        moved[axis] *= sides[axis] / (last - first)
+    seen = image[parts[1], parts[0]]
+    if sides != [seen.shape[1], seen.shape[0]]:
+        seen = cv2.resize(seen, sides, interpolation=cv2.INTER_AREA)
+    return seen, moved

@@ -25,9 +25,12 @@ DCT_FACTORS = (8, 4, 2)
 """Reductions that libjpeg-turbo decodes fast. It knows every eighth, but only these have an inverse
 DCT in SIMD; the ones between cost as much as a full decode."""
 
-TRUNCATED = re.compile("premature end", re.IGNORECASE)
-"""What libjpeg says when pixels are missing. Its other warnings (stray bytes between segments, odd
-ICC profiles) are let pass, as Pillow does."""
+HARMLESS = re.compile(
+    "extraneous bytes|bad ICC marker|unknown JFIF revision|subsampling level|^-1$"
+)
+"""What libjpeg-turbo says of JPEGs whose pixels are all there: stray bytes, an odd colour profile,
+unusual colour subsampling (which has no words of its own in some versions). Pillow accepts them
+too. Anything else, such as a premature end, means a broken file."""
 
 
 def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
@@ -53,9 +56,9 @@ def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
             data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor)
         )
     except ValueError as error:
-        if TRUNCATED.search(str(error)):
+        if not HARMLESS.search(str(error)):
             raise DataError(f"a broken JPEG: {error}") from error
-        # OpenCV's libjpeg does not stop at warnings, and knows rarer kinds of JPEG.
+        # OpenCV does not stop at warnings, and knows rarer kinds of JPEG.
         return _decode_any(data)
     return pixels
 

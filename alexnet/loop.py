@@ -163,12 +163,12 @@ class Trainer:
         worker, every = self.worker, self.config.train
         wrapped = worker.wrap(self.network)
         validation = ValidationStream(self._validation_parts(), pin_memory=self._pinned)
-        batches = training_batches(self._train_parts(), pin_memory=self._pinned)
+        batches = training_batches(self.train_parts(), pin_memory=self._pinned)
         meter = Meter(worker.device)
         self._publish("started", {})
         counts = None
         for parts in meter.timed(batches):
-            self._update(wrapped, parts, meter)
+            self.update(wrapped, parts, meter)
             epoch_ends = self.step % self.steps_per_epoch == 0
             if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
                 self._publish("progress", meter.rates(worker) | {"train/learning_rate": self._rate})
@@ -179,8 +179,8 @@ class Trainer:
                 self._checkpoint(counts if epoch_ends else None)
         return counts
 
-    def _update(self, wrapped: nn.Module, parts: list[Batch], meter: Meter) -> None:
-        """One step of the optimizer."""
+    def update(self, wrapped: nn.Module, parts: list[Batch], meter: Meter) -> None:
+        """One step of the optimizer, on this worker's parts of a global batch."""
         settings = self.config.train
         # Dropout draws from torch's global generator. Seeding that before each step makes a draw
         # depend on the step alone, so that a resumed run needs no saved generator state.
@@ -250,7 +250,8 @@ class Trainer:
     def _pinned(self) -> bool:
         return self.worker.device.type == "cuda"
 
-    def _train_parts(self) -> TrainParts:
+    def train_parts(self) -> TrainParts:
+        """What is left of this worker's training data."""
         return TrainParts(
             store=self.store,
             manifest=self.manifest,

@@ -1,6 +1,5 @@
 """Versions of the registered model, and their aliases."""
 
-import contextlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import mlflow
-from mlflow.exceptions import MlflowException, RestException
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema
@@ -123,8 +122,11 @@ def _create(
         mlflow.log_metrics(
             {f"best/{key}": value for key, value in metrics.items()}, model_id=logged.model_id
         )
-    with contextlib.suppress(RestException):  # it exists already
+    try:
         client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     made = client.create_model_version(
         name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id
     )

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from pathlib import Path
+import warnings
 from typing import Literal
 
 import mlflow
@@ -28,6 +28,7 @@ CALM = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # Requirements are stated by us; checking them would ask a package index.
     "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
 }
@@ -130,13 +131,12 @@ class TrackedRun:
 
 
 def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url: str) -> None:
-    where = f"{data_url}/{MANIFEST_NAME}"
-    if "://" not in where:
-        where = Path(where).as_uri()
-    dataset = MetaDataset(
-        resolve_dataset_source(where), name=manifest.name, digest=manifest.digest[:36]
-    )
-    entity = dataset._to_mlflow_entity()  # noqa: SLF001 - log_input needs an active run
+    with warnings.catch_warnings():
+        # A local path can be read as several kinds of source; any of them will do.
+        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
+        source = resolve_dataset_source(f"{data_url}/{MANIFEST_NAME}")
+    # MLflow keeps 36 characters of a digest; the whole one is a tag of the run.
+    entity = MetaDataset(source, name=manifest.name, digest=manifest.digest[:36])._to_mlflow_entity()
     tag = InputTag("mlflow.data.context", "training")
     client.log_inputs(run_id, datasets=[DatasetInput(entity, [tag])])
 

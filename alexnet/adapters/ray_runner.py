@@ -1,4 +1,4 @@
-"""Ray: the cluster, the workers, the restarts. The only module that imports it."""
+"""Ray: the cluster, the workers, the restarts."""
 
 import os
 import threading
@@ -24,6 +24,7 @@ from ray.train import (
 )
 from torch import Tensor, nn
 
+from alexnet.adapters.ray_mailbox import Mailbox
 from alexnet.config import ClusterConfig, RunConfig
 from alexnet.errors import AlexNetError, ClusterError, StoreError
 from alexnet.loop import Trainer
@@ -182,7 +183,7 @@ def train(
         AlexNetError: what a worker raised, if the user can mend it.
         ClusterError: workers failed more often than `cluster.max_failures`.
     """
-    mailbox = _Mailbox.options(num_cpus=0).remote()  # type: ignore[attr-defined]
+    mailbox = Mailbox.options(num_cpus=0).remote()  # type: ignore[attr-defined]
     trainer = ray.train.torch.TorchTrainer(
         _train_on_worker,
         train_loop_config={
@@ -266,21 +267,6 @@ class _StopOnUserError(UserCallback):
             cause = _user_error(failure)
             if cause and not isinstance(cause, StoreError):
                 raise cause
-
-
-@ray.remote
-class _Mailbox:
-    """Where rank 0 leaves events for the driver, which may not be on its node."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def put(self, event: Event) -> None:
-        self.events.append(event)
-
-    def take(self) -> list[Event]:
-        events, self.events = self.events, []
-        return events
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""Shards are what any WebDataset reader expects, and an index leads to the same bytes."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import webdataset
+from tests.alexnet.conftest import NUM_TRAIN, colour_samples
+
+from alexnet import images, manifest, shards
+from alexnet.adapters.object_store import open_store
+from alexnet.errors import DataError
+from alexnet.shards import ColourSums, Sample
+
+
+def test_plain_webdataset_reads_every_sample_as_it_was_written(tiny):
+    store, tiny_manifest = tiny
+    urls = [f"{store.url}/{shard.url}" for shard in tiny_manifest.split("train")]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False))
+    written = list(colour_samples("train", NUM_TRAIN))
+    assert [sample["__key__"] for sample in read] == [sample.key for sample in written]
+    assert [sample["jpg"] for sample in read] == [sample.jpeg for sample in written]
+    assert [int(sample["cls"]) for sample in read] == [sample.label for sample in written]
+
+
+def test_the_index_leads_to_each_image(tiny):
+    store, tiny_manifest = tiny
+    written = iter(colour_samples("train", NUM_TRAIN))
+    for shard in tiny_manifest.split("train"):
+        tar = store.read(shard.url)
+        assert hashlib.sha256(tar).hexdigest() == shard.sha256
+        assert len(tar) == shard.filesize
+        for row in manifest.read_index(store, shard):
+            sample = next(written)
+            data = tar[row["offset"] : row["offset"] + row["length"]]
+            assert data == sample.jpeg
+            assert row["crc32c"] == manifest.crc32c(data)
+            assert row["label"] == sample.label
+
+
+def test_a_folder_with_a_data_set_is_not_written_to(tiny_url):
+    with pytest.raises(DataError, match="a data set is already here"):
+        shards.write_dataset(open_store(tiny_url), "other", ["a", "b"], {}, 10)
+
+
+def test_an_empty_split_is_refused_and_leaves_no_manifest(tmp_path):
+    store = open_store(str(tmp_path))
+    splits = {"train": colour_samples("train", 3), "val": iter(())}
+    with pytest.raises(DataError, match="the 'val' split has no image"):
+        shards.write_dataset(store, "tiny", ["red", "green", "blue"], splits, 10)
+    assert not store.exists(manifest.MANIFEST_NAME)
+
+
+def test_colour_statistics_are_those_of_the_pixels():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    pixels[..., 1] = pixels[..., 0] // 2  # a covariance that is not diagonal
+    sums = ColourSums()
+    for image in pixels:
+        sums.add(images.encode_jpeg(image, quality=100))
+    values = pixels.reshape(-1, 3) / 255
+    colour = sums.colour()
+    assert colour.mean == pytest.approx(values.mean(0), abs=0.01)
+    assert colour.std == pytest.approx(values.std(0), abs=0.01)
+    axes = np.array(colour.axes)
+    assert axes @ axes.T == pytest.approx(np.cov(values.T), abs=0.005)
+
+
+def test_members_have_no_time_and_no_owner(tiny):
+    import io
+    import tarfile
+
+    store, tiny_manifest = tiny
+    with tarfile.open(fileobj=io.BytesIO(store.read(tiny_manifest.shards[0].url))) as tar:
+        assert {(m.mtime, m.uid, m.gid, m.uname) for m in tar} == {(0, 0, 0, "")}
+
+
+def test_sample_keys_are_kept(tmp_path):
+    sample = next(colour_samples("x", 1))
+    splits = {s: iter([Sample("key-1", 0, sample.jpeg)]) for s in ("train", "val")}
+    made = shards.write_dataset(open_store(str(tmp_path)), "one", ["a"], splits, 10)
+    read = list(webdataset.WebDataset(str(tmp_path / made.shards[0].url), shardshuffle=False))
+    assert [s["__key__"] for s in read] == ["key-1"]

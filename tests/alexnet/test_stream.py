@@ -1,0 +1,123 @@
+"""Batches must be those of the plan, whoever makes them, and no altered byte may pass."""
+
+import pytest
+import torch
+from tests.alexnet.conftest import NUM_VAL, tiny_run
+
+from alexnet.errors import DataError
+from alexnet.plan import Run
+from alexnet.stream import (
+    ShardReader,
+    TrainParts,
+    ValidationParts,
+    ValidationStream,
+    join,
+    training_batches,
+)
+
+CPU = torch.device("cpu")
+
+
+def train_parts(tiny, *, rank=0, world_size=1, loaders=0, start_step=0, epochs=2):
+    store, manifest = tiny
+    config = tiny_run(store.url, epochs=epochs)
+    data = type(config.data)(
+        url=store.url, image_px=64, num_streams=4, window_samples=10, loader_processes=loaders
+    )
+    return TrainParts(
+        store=store,
+        manifest=manifest,
+        data=data,
+        augment=config.augment,
+        train=config.train,
+        rank=rank,
+        world_size=world_size,
+        start_step=start_step,
+    )
+
+
+def batches(parts):
+    return [join(group, CPU) for group in training_batches(parts)]
+
+
+def same(one, two):
+    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_put_together_have_the_batch_of_one_process_pixel_by_pixel(tiny, world_size):
+    whole = batches(train_parts(tiny))
+    ranks = [batches(train_parts(tiny, rank=r, world_size=world_size)) for r in range(world_size)]
+    for step, expected in enumerate(whole):
+        assert same(join([rank[step] for rank in ranks], CPU), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loaders", [1, 2, 3])
+def test_loader_processes_give_the_batches_of_none_pixel_by_pixel(tiny, loaders):
+    whole = batches(train_parts(tiny, epochs=1))
+    made = batches(train_parts(tiny, epochs=1, loaders=loaders))
+    assert len(made) == len(whole)
+    assert all(same(one, two) for one, two in zip(made, whole, strict=True))
+
+
+@pytest.mark.parametrize("start_step", [1, 7, 8, 9, 15])
+def test_a_start_in_the_middle_gives_what_was_left(tiny, start_step):
+    whole = batches(train_parts(tiny))
+    rest = batches(train_parts(tiny, start_step=start_step))
+    assert len(rest) == len(whole) - start_step
+    assert all(same(one, two) for one, two in zip(rest, whole[start_step:], strict=True))
+
+
+def test_epochs_follow_each_other_and_each_has_every_sample_at_most_once(tiny):
+    whole = batches(train_parts(tiny))
+    steps = len(whole) // 2
+    for epoch in (whole[:steps], whole[steps:]):
+        ids = torch.cat([batch.ids for batch in epoch])
+        assert len(ids.unique()) == len(ids) == steps * 12
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 50])
+def test_validation_sees_every_image_once_on_any_number_of_workers(tiny, world_size):
+    store, manifest = tiny
+    data = tiny_run(store.url).data
+    ids = []
+    for rank in range(world_size):
+        parts = ValidationParts(
+            store=store,
+            manifest=manifest,
+            data=data,
+            batch_size=4,
+            rank=rank,
+            world_size=world_size,
+        )
+        ids += [i for group in ValidationStream(parts) for i in join(group, CPU).ids.tolist()]
+    assert ids == list(range(NUM_VAL))
+
+
+class Altered:
+    """A store that flips one bit of every shard, and leaves indexes alone."""
+
+    def __init__(self, store):
+        self.store, self.url = store, store.url
+
+    def read(self, name, offset=0, length=None):
+        data = bytearray(self.store.read(name, offset, length))
+        if name.endswith(".tar"):
+            data[len(data) // 2] ^= 1
+        return bytes(data)
+
+
+def test_one_flipped_bit_is_noticed_and_the_shard_is_named(tiny):
+    store, manifest = tiny
+    reader = ShardReader(Altered(store), manifest.split("train"))
+    with pytest.raises(DataError, match=r"train-000000\.tar: sample 0 .* CRC-32C"):
+        reader.read(Run(0, 0, 1))
+
+
+@pytest.mark.slow
+def test_an_error_in_a_loader_process_arrives_as_itself(tiny):
+    store, manifest = tiny
+    parts = train_parts((Altered(store), manifest), loaders=1)
+    with pytest.raises(DataError, match="CRC-32C is not the index's"):
+        batches(parts)
