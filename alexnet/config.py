@@ -10,9 +10,9 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import re
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -378,12 +378,17 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return value
     if origin is tuple:
         return _tuple(hint, value, name)
+    return _scalar(hint, value, name)
+
+
+def _scalar(hint: type, value: Any, name: str) -> Any:
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
-        found = types.NoneType if value is None else type(value)
-        raise ConfigError(f"{name} = {value!r}: must be {hint.__name__}, not {found.__name__}")
-    if hint is float and not abs(value) < float("inf"):
+        raise ConfigError(
+            f"{name} = {value!r}: must be {hint.__name__}, not {type(value).__name__}"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{name} = {value!r}: must be a finite number")
     return value
 

@@ -29,9 +29,15 @@ JPEG_START = b"\xff\xd8\xff"
 class Source(Protocol):
     """Where the images come from."""
 
-    where: str
-    names: tuple[str, ...]
-    """`split/class/image`, sorted."""
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`split/class/image`, sorted."""
+        ...
 
     def read(self, name: str) -> bytes:
         """The bytes of an image file."""

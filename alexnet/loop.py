@@ -54,7 +54,9 @@ class Normalizer:
     @classmethod
     def of(cls, manifest: Manifest, device: torch.device) -> "Normalizer":
         """With the mean and standard deviation of the data set."""
-        mean, std = (torch.tensor(v, device=device) for v in (manifest.colour.mean, manifest.colour.std))
+        mean, std = (
+            torch.tensor(v, device=device) for v in (manifest.colour.mean, manifest.colour.std)
+        )
         return cls(mean, std)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -133,7 +135,7 @@ class Trainer:
         self.config, self.manifest, self.store, self.worker = config, manifest, store, worker
         network = model.build(config.model, config.data.image_px)
         model.initialize_(network, config.train.seed)
-        self.network = network.to(worker.device, memory_format=torch.channels_last)
+        self.network = network.to(worker.device).to(memory_format=torch.channels_last)
         self.optimizer = optim.build(config.optim, self.network)
         self.normalize = Normalizer.of(manifest, worker.device)
         self.step = 0

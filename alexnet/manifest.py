@@ -85,9 +85,7 @@ class Manifest:
         return sum(shard.nsamples for shard in self.split(split))
 
 
-def to_json(
-    name: str, classes: Sequence[str], colour: Colour, shards: Sequence[Shard]
-) -> bytes:
+def to_json(name: str, classes: Sequence[str], colour: Colour, shards: Sequence[Shard]) -> bytes:
     """The bytes of `manifest.json`; the same data set gives the same bytes."""
     tree = {
         "format": FORMAT,

@@ -65,9 +65,7 @@ class Counts:
 
     def as_tensor(self) -> Tensor:
         """(4,) float64, for a sum over workers; counts are exact up to 2**53."""
-        return torch.tensor(
-            [self.images, self.top1, self.top5, self.loss_sum], dtype=torch.float64
-        )
+        return torch.tensor([self.images, self.top1, self.top5, self.loss_sum], dtype=torch.float64)
 
     @classmethod
     def from_tensor(cls, sums: Tensor) -> "Counts":

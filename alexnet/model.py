@@ -75,7 +75,8 @@ class AlexNet(nn.Module):
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images to (N, K) class probabilities; for evaluation mode."""
-        return self(images).softmax(dim=1)
+        logits: Tensor = self(images)
+        return logits.softmax(dim=1)
 
 
 def build(settings: ModelConfig, image_px: int) -> AlexNet:
@@ -102,7 +103,7 @@ def initialize_(network: AlexNet, seed: int) -> None:
                 fan_in = layer.weight[0].numel()
                 std = CLASSIFIER_STD if layer is network.fc8 else math.sqrt(2 / fan_in)
                 layer.weight.normal_(0, std, generator=generator)
-                nn.init.zeros_(layer.bias)
+                layer.bias.zero_()  # type: ignore[union-attr]
 
 
 def to_input(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

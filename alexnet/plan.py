@@ -31,7 +31,7 @@ class Run(NamedTuple):
     """Position of the shard in its split."""
     first: int
     """First sample inside the shard."""
-    count: int
+    num_samples: int
 
 
 class Window(NamedTuple):

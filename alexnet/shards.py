@@ -9,7 +9,7 @@ import hashlib
 import io
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def write_dataset(
     store: Store,
     name: str,
     classes: list[str],
-    splits: dict[str, Iterable[Sample]],
+    splits: Mapping[str, Iterable[Sample]],
     samples_per_shard: int,
 ) -> Manifest:
     """Write all splits as shards and indexes, and the manifest last.

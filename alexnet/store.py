@@ -47,6 +47,14 @@ class Store(Protocol):
         """
         ...
 
+    def list(self) -> list[str]:
+        """Names of all files, sorted; none where there is no folder yet.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        ...
+
     def check_writable(self) -> None:
         """Write and remove a probe.
 

@@ -76,7 +76,7 @@ class ShardReader:
             DataError: a sample's bytes or the index are not those that were written.
         """
         shard = self.shards[run.shard]
-        rows = self._index(run.shard)[run.first : run.first + run.count]
+        rows = self._index(run.shard)[run.first : run.first + run.num_samples]
         begin = int(rows[0]["offset"])
         end = int(rows[-1]["offset"]) + int(rows[-1]["length"])
         block = self.store.read(shard.url, begin, end - begin)
@@ -149,9 +149,7 @@ class TrainParts(IterableDataset[Any]):
                     _stream_samples(plan, stream, position, reader, threads) for stream in streams
                 ]
                 for _ in range(position // plan.per_step, plan.steps):
-                    samples = [
-                        next(source) for source in sources for _ in range(plan.per_step)
-                    ]
+                    samples = [next(source) for source in sources for _ in range(plan.per_step)]
                     yield self._decode(samples, epoch)
 
     def _decode(self, samples: list[Encoded], epoch: int) -> Batch:

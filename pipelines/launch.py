@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet import digits, manifest as manifests
+from alexnet import digits
+from alexnet import manifest as manifests
 from alexnet.adapters.mlflow_tracking import TrackedRun, tracking_uri
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig

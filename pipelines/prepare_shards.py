@@ -41,13 +41,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("source", help="folder or tar with train/CLASS/IMAGE and val/CLASS/IMAGE")
     parser.add_argument("destination", help="empty folder, or s3://bucket/prefix")
     parser.add_argument(
-        "--short-side", type=int, metavar="PX", help="scale images down to this short side, e.g. 256"
+        "--short-side",
+        type=int,
+        metavar="PX",
+        help="scale images down to this short side, e.g. 256",
     )
     parser.add_argument(
         "--samples-per-shard", type=int, default=SAMPLES_PER_SHARD, metavar="N", help="%(default)s"
     )
     args = parser.parse_args(argv)
-    for option, value in (("--short-side", args.short_side), ("--samples-per-shard", args.samples_per_shard)):
+    for option, value in (
+        ("--short-side", args.short_side),
+        ("--samples-per-shard", args.samples_per_shard),
+    ):
         if value is not None and value < 1:
             parser.error(f"{option} {value}: must be 1 or more")
     return command.guarded(

@@ -1,11 +1,14 @@
 """What a person sees: a progress bar on a terminal, plain lines everywhere else."""
 
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from alexnet.progress import Event, line
+
+ON_BAR = ("train/loss", "train/images_per_s", "train/data_wait")
+"""What the bar shows; the rest is in MLflow."""
 
 
 class Console:
@@ -14,14 +17,14 @@ class Console:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._terminal = self._stream.isatty()
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None
 
     def say(self, text: str) -> None:
         """One line, above the bar where there is one."""
         if self._bar is not None:
             self._bar.write(text, file=self._stream)
         else:
-            print(text, file=self._stream, flush=True)  # noqa: T201 - this is the console
+            print(text, file=self._stream, flush=True)
 
     def show(self, event: Event) -> None:
         """Show an event: the bar takes the steps, every epoch's result stays on its own line."""
@@ -41,11 +44,12 @@ class Console:
             self._bar = tqdm(
                 total=event.steps, unit="step", file=self._stream, dynamic_ncols=True, leave=False
             )
-        self._bar.n = event.step
         shown = {
-            name.removeprefix("train/"): f"{value:.4g}" for name, value in event.metrics.items()
-            if name in ("train/loss", "train/images_per_s", "train/data_wait")
+            name.removeprefix("train/"): f"{value:.4g}"
+            for name, value in event.metrics.items()
+            if name in ON_BAR
         }
+        self._bar.n = event.step
         if shown:
             self._bar.set_postfix(shown, refresh=False)
         self._bar.refresh()

@@ -14,14 +14,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 import torch
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from safetensors.torch import load_file
 
 from alexnet import augment, model
 from alexnet.config import ModelConfig
 
 
-class ServedAlexNet(PythonModel):  # type: ignore[misc]
+class ServedAlexNet(PythonModel):
     """AlexNet behind MLflow's pyfunc interface."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -56,7 +56,9 @@ class ServedAlexNet(PythonModel):  # type: ignore[misc]
             DataError: an image cannot be decoded.
         """
         del context, params
-        views = [augment.evaluate_view(_bytes(image), self.image_px) for image in model_input["image"]]
+        views = [
+            augment.evaluate_view(_bytes(image), self.image_px) for image in model_input["image"]
+        ]
         images = torch.from_numpy(np.stack(views))  # (N, H, W, 3) uint8
         probabilities = self.network(model.to_input(images, self.mean, self.std)).softmax(1)
         best, labels = probabilities.max(1)

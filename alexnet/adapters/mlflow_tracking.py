@@ -98,7 +98,7 @@ class TrackedRun:
         self._unsent += [Metric(k, v, now_ms, event.step) for k, v in event.metrics.items()]
         try:
             self._send()
-        except Exception as error:  # noqa: BLE001 - a tracker that is away must not stop training
+        except Exception as error:  # a tracker that is away must not stop training
             self.problem = str(_mended(error, self.uri))
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
@@ -136,7 +136,9 @@ def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url
         warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
         source = resolve_dataset_source(f"{data_url}/{MANIFEST_NAME}")
     # MLflow keeps 36 characters of a digest; the whole one is a tag of the run.
-    entity = MetaDataset(source, name=manifest.name, digest=manifest.digest[:36])._to_mlflow_entity()
+    entity = MetaDataset(
+        source, name=manifest.name, digest=manifest.digest[:36]
+    )._to_mlflow_entity()
     tag = InputTag("mlflow.data.context", "training")
     client.log_inputs(run_id, datasets=[DatasetInput(entity, [tag])])
 

@@ -1,5 +1,6 @@
 """Ray: the cluster, the workers, the restarts."""
 
+import logging
 import os
 import threading
 import time
@@ -18,7 +19,6 @@ from ray.train import (
     CheckpointConfig,
     CheckpointUploadMode,
     FailureConfig,
-    RunConfig as RayRunConfig,
     ScalingConfig,
     UserCallback,
 )
@@ -75,7 +75,7 @@ def connect() -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             # A laptop may have one core; two workers then share it.
             cpus = max(CPU_WORKERS, os.cpu_count() or 1)
@@ -84,7 +84,7 @@ def connect() -> None:
                 num_cpus=cpus,
                 include_dashboard=False,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"RAY_ADDRESS = {address}" if address else "a Ray cluster on this machine"
@@ -107,7 +107,7 @@ def claim(settings: ClusterConfig) -> Resources:
     """
     deadline = time.monotonic() + settings.start_timeout_s
     while True:
-        total = ray.cluster_resources()
+        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
         shortage = _shortage(settings, gpus, cpus)
         if not shortage:
@@ -116,8 +116,9 @@ def claim(settings: ClusterConfig) -> Resources:
             _check_storage(settings)
             return Resources(settings.num_workers or default, use_gpu)
         if time.monotonic() >= deadline:
-            raise ClusterError(f"{shortage} (waited cluster.start_timeout_s = "
-                               f"{settings.start_timeout_s:g})")
+            raise ClusterError(
+                f"{shortage} (waited cluster.start_timeout_s = {settings.start_timeout_s:g})"
+            )
         time.sleep(0.5)
 
 
@@ -150,13 +151,12 @@ def _check_storage(settings: ClusterConfig) -> None:
     Raises:
         ClusterError: the folder is local and there are more nodes than one.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len({node["NodeManagerHostname"] for node in nodes}) > 1 and "://" not in (
-        settings.storage_url
-    ):
+    alive = [n for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
+    machines = {node["NodeManagerHostname"] for node in alive}
+    if len(machines) > 1 and "://" not in settings.storage_url:
         raise ClusterError(
             f"cluster.storage_url = {settings.storage_url!r}: a local folder, and the cluster has "
-            f"{len(nodes)} nodes. Set s3://bucket/prefix, which all of them reach."
+            f"{len(machines)} machines. Set s3://bucket/prefix, which all of them reach."
         )
 
 
@@ -200,7 +200,7 @@ def train(
                 **({"GPU": 1} if resources.use_gpu else {}),
             },
         ),
-        run_config=RayRunConfig(
+        run_config=ray.train.RunConfig(
             name=run_name,
             storage_path=config.cluster.storage_url,
             failure_config=FailureConfig(max_failures=config.cluster.max_failures),
@@ -209,7 +209,7 @@ def train(
                 checkpoint_score_attribute="top1",
                 checkpoint_score_order="max",
             ),
-            callbacks=[_StopOnUserError()],
+            callbacks=[_StopOnUserError()],  # type: ignore[list-item]
         ),
     )
     with _delivered(mailbox, watchers):
@@ -270,9 +270,7 @@ class _StopOnUserError(UserCallback):
 
 
 @contextmanager
-def _delivered(
-    mailbox: Any, watchers: tuple[Callable[[Event], None], ...]
-) -> Iterator[None]:
+def _delivered(mailbox: Any, watchers: tuple[Callable[[Event], None], ...]) -> Iterator[None]:
     """Call the watchers for what arrives, from a thread: `fit` keeps the main one for Ctrl-C."""
     done = threading.Event()
 

@@ -33,7 +33,7 @@ def tiny_url(tmp_path_factory):
     return url
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(tiny_url):
     """Store and manifest of the tiny data set."""
     from alexnet import manifest
@@ -42,7 +42,7 @@ def tiny(tiny_url):
     return store, manifest.read(store)
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny_config(tiny_url):
     """A run on it that takes well under a second an epoch."""
     return tiny_run(tiny_url)

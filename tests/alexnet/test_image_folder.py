@@ -14,7 +14,7 @@ def picture(number, side=80):
     return rng.integers(0, 256, (side, side + 10, 3), dtype=np.uint8)
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     root = tmp_path / "pictures"
     for split, count in (("train", 6), ("val", 3)):
@@ -29,7 +29,7 @@ def folder(tmp_path):
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def tar(folder, tmp_path):
     path = tmp_path / "pictures.tar"
     with tarfile.open(path, "w") as archive:
@@ -38,9 +38,7 @@ def tar(folder, tmp_path):
 
 
 def all_samples(place, split="train", short_side_px=None):
-    return list(
-        image_folder.samples(image_folder.open_source(str(place)), split, short_side_px)
-    )
+    return list(image_folder.samples(image_folder.open_source(str(place)), split, short_side_px))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

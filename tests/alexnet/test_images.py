@@ -42,7 +42,7 @@ def test_each_format_is_read_as_rgb_whatever_its_name(suffix):
     assert decoded.flags.c_contiguous
     assert decoded.dtype == np.uint8
     assert images.size(as_file(suffix, image)) == decoded.shape[:2] == image.shape[:2]
-    assert difference(image, decoded).mean() < (10 if suffix == ".gif" else 3)
+    assert difference(image, decoded).mean() < (20 if suffix == ".gif" else 3)
 
 
 @pytest.mark.parametrize("quality", ["lossless", "lossy"])
@@ -141,21 +141,23 @@ def test_what_is_no_image_is_refused_with_what_was_found(data, message):
         images.decode(data)
 
 
+def outcome(data):
+    """Whether the data is an image, or is refused in one line."""
+    try:
+        return images.decode(data).ndim == 3
+    except DataError as error:
+        return "\n" not in str(error)
+
+
 @given(st.binary(max_size=60), st.sampled_from([b"\xff\xd8", PNG[:8], b"GIF89a", b"BM", JPEG, PNG]))
 def test_no_bytes_raise_anything_but_a_data_error(data, start):
-    try:
-        assert images.decode(start + data).ndim == 3
-    except DataError as error:
-        assert "\n" not in str(error)
+    assert outcome(start + data)
 
 
 @given(st.integers(0, len(JPEG) - 1), st.integers(0, 255), st.sampled_from([JPEG, PNG]))
 def test_an_altered_byte_raises_nothing_but_a_data_error(place, value, file):
     place %= len(file)
-    try:
-        assert images.decode(file[:place] + bytes([value]) + file[place + 1 :]).ndim == 3
-    except DataError as error:
-        assert "\n" not in str(error)
+    assert outcome(file[:place] + bytes([value]) + file[place + 1 :])
 
 
 DECODE_ALL = """
@@ -170,15 +172,15 @@ for path in sorted(path for path in Path(sys.argv[1]).rglob("*") if path.is_file
         shape = images.decode(path.read_bytes()).shape
         assert len(shape) == 3 and shape[2] == 3, shape
         assert augment.evaluate_view(path.read_bytes(), 64).shape == (64, 64, 3)
-        print("image", path.name)
+        print("image", path, sep="\\t")
     except DataError as error:
-        print("refused", path.name, error)
+        print("refused", path, error, sep="\\t")
 """
 
 
 @pytest.fixture(scope="module")
 def odd_results(tmp_path_factory):
-    """`image` or `refused` for each file, from a process of its own that may crash."""
+    """Path -> `image` or `refused`, from a process of its own that may crash."""
     if not ODD_IMAGES.exists():
         pytest.skip(f"{ODD_IMAGES} is not here")
     folder = tmp_path_factory.mktemp("odd")
@@ -193,7 +195,8 @@ def odd_results(tmp_path_factory):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    return {Path(path).relative_to(folder / "odd-images"): result for result, path, *_ in lines}
 
 
 @pytest.mark.photos
@@ -205,14 +208,14 @@ def test_every_odd_image_is_decoded_or_refused(odd_results):
 @pytest.mark.parametrize(
     ("name", "result"),
     [
-        ("png_named.JPEG", "image"),
-        ("ycck.jpg", "image"),
-        ("mozilla__jpg-cmyk-2.jpg", "image"),
-        ("hopper_bad_exif.jpg", "image"),
-        ("tench_truncated_half.JPEG", "refused"),
-        ("html_error_page.JPEG", "refused"),
-        ("max_size.jpg", "refused"),
+        ("derived/png_named.JPEG", "image"),
+        ("jpeg-decoder/ycck.jpg", "image"),
+        ("jpeg-decoder/mozilla__jpg-cmyk-2.jpg", "image"),
+        ("pillow/hopper_bad_exif.jpg", "image"),
+        ("derived/tench_truncated_half.JPEG", "refused"),
+        ("derived/html_error_page.JPEG", "refused"),
+        ("jpeg-decoder/max_size.jpg", "refused"),
     ],
 )
 def test_an_odd_image_ends_as_it_should(odd_results, name, result):
-    assert odd_results[name] == result
+    assert odd_results[Path(name)] == result

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from tests.alexnet.conftest import NUM_CLASSES, NUM_VAL, tiny_run
 
 from alexnet.errors import CheckpointError
 from alexnet.loop import Meter, Trainer
 from alexnet.stream import training_batches
 from alexnet.worker import LocalWorker
+from tests.alexnet.conftest import NUM_CLASSES, NUM_VAL, tiny_run
 
 
 class Killed(Exception):
@@ -104,4 +104,3 @@ def test_gradients_of_unequal_shares_average_to_those_of_the_whole_batch(tiny, t
     whole = gradients(0, 1)
     ranks = torch.stack([gradients(rank, 3) for rank in range(3)])  # 4 streams over 3: 1, 1, 2
     assert torch.allclose(ranks.mean(0), whole, atol=1e-6)
-

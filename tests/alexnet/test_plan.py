@@ -34,7 +34,7 @@ def plans(draw):
 def stream_ids(plan, stream, position=0):
     """(shard, sample) pairs of a stream from a position on."""
     for window in plan.windows(stream, position):
-        read = [(run.shard, run.first + i) for run in window.runs for i in range(run.count)]
+        read = [(run.shard, run.first + i) for run in window.runs for i in range(run.num_samples)]
         yield from (read[place] for place in window.order[max(0, position - window.start) :])
 
 
@@ -42,7 +42,9 @@ def delivered(plan):
     """Every sample of the epoch's full steps, in stream order."""
     taken = plan.steps * plan.per_step
     return [
-        pair for stream in range(plan.num_streams) for pair in islice(stream_ids(plan, stream), taken)
+        pair
+        for stream in range(plan.num_streams)
+        for pair in islice(stream_ids(plan, stream), taken)
     ]
 
 
@@ -119,7 +121,7 @@ def test_a_billion_samples_are_planned_without_listing_them():
     )
     assert plan.num_samples == 10**9
     window = next(plan.windows(511, plan.stream_samples - 1))
-    assert sum(run.count for run in window.runs) == len(window.order)
+    assert sum(run.num_samples for run in window.runs) == len(window.order)
 
 
 def test_a_batch_larger_than_the_split_is_refused():
@@ -140,5 +142,5 @@ def test_runs_in_order_name_each_sample_of_a_range_once(sizes, data):
     stop = data.draw(st.integers(start, sum(sizes)))
     line = [(shard, i) for shard, size in enumerate(sizes) for i in range(size)]
     runs = runs_in_order(sizes, range(start, stop))
-    read = [(run.shard, run.first + i) for run in runs for i in range(run.count)]
+    read = [(run.shard, run.first + i) for run in runs for i in range(run.num_samples)]
     assert read == line[start:stop]

@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 import webdataset
-from tests.alexnet.conftest import NUM_TRAIN, colour_samples
 
 from alexnet import images, manifest, shards
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.shards import ColourSums, Sample
+from tests.alexnet.conftest import NUM_TRAIN, colour_samples
 
 
 def test_plain_webdataset_reads_every_sample_as_it_was_written(tiny):

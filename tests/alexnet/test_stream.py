@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.alexnet.conftest import NUM_VAL, tiny_run
 
 from alexnet.errors import DataError
 from alexnet.plan import Run
@@ -14,6 +13,7 @@ from alexnet.stream import (
     join,
     training_batches,
 )
+from tests.alexnet.conftest import NUM_VAL, tiny_run
 
 CPU = torch.device("cpu")
 
