@@ -164,7 +164,7 @@ class Trainer:
         self.resume()
         worker, every = self.worker, self.config.train
         wrapped = worker.wrap(self.network)
-        validation = ValidationStream(self._validation_parts(), pin_memory=self._pinned)
+        validation = ValidationStream(self.validation_parts(), pin_memory=self._pinned)
         batches = training_batches(self.train_parts(), pin_memory=self._pinned)
         meter = Meter(worker.device)
         self._publish("started", {})
@@ -265,7 +265,8 @@ class Trainer:
             start_step=self.step,
         )
 
-    def _validation_parts(self) -> ValidationParts:
+    def validation_parts(self) -> ValidationParts:
+        """This worker's share of the validation split."""
         return ValidationParts(
             store=self.store,
             manifest=self.manifest,

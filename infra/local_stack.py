@@ -35,6 +35,9 @@ START_TIMEOUT_S = 120.0
 """MLflow needs 20 s to make its database, and more on a machine that is busy."""
 
 STOP_TIMEOUT_S = 10.0
+BIN = Path(sys.executable).parent
+"""Where the servers' programs and a job's `python` are."""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -107,10 +110,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     server = S3Server(f"http://{HOST}:{port}", *(secrets.token_hex(16) for _ in range(4)))
     identities = folder / "s3.json"
     write_private(identities, json.dumps(_identities(server)))
-    listeners = (
-        "master.port master.port.grpc volume.port volume.port.grpc filer.port filer.port.grpc "
-        "s3.port.grpc admin.port admin.port.grpc"
-    ).split()
+    listeners = ["s3.port.grpc"]
+    for part in ("master", "volume", "filer", "admin"):
+        listeners += [f"{part}.port", f"{part}.port.grpc"]
     command = [
         *(weed, "-logtostderr", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}"),
         f"-s3.port={port}",
@@ -171,12 +173,10 @@ def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     gcs, dashboard, *others = free_ports(8)
-    options = (
-        "node-manager-port object-manager-port ray-client-server-port dashboard-agent-listen-port "
-        "runtime-env-agent-port metrics-export-port"
-    ).split()
+    options = ["node-manager-port", "object-manager-port", "ray-client-server-port"]
+    options += ["dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port"]
     # Not under `folder`: the path of a Unix socket has at most 107 characters.
-    temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # noqa: S108 - mkdtemp makes its own
+    temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *(f"--node-ip-address={HOST}", f"--port={gcs}", f"--num-cpus={num_cpus}", "--num-gpus=0"),
@@ -322,14 +322,12 @@ def _environment(*additions: Mapping[str, str]) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     for addition in additions:
         env.update(addition)
-    # A job's `python` is then this one.
-    env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))
+    env["PATH"] = os.pathsep.join((str(BIN), env.get("PATH", os.defpath)))
     return env
 
 
 def _program(name: str, install: str) -> str:
-    beside_python = str(Path(sys.executable).parent)
-    found = shutil.which(name, path=beside_python) or shutil.which(name)
+    found = shutil.which(name, path=BIN) or shutil.which(name)
     if not found:
         raise StackError(f"{name}: not installed. Run: {install}")
     return found
@@ -401,12 +399,13 @@ Ray     {env["RAY_API_SERVER_ADDRESS"]}
 next, in another terminal with the same Python environment:
   source {shlex.quote(str(settings))}
   python pipelines/prepare_shards.py IMAGES s3://datasets/NAME
-  ray job submit --working-dir . -- python pipelines/train.py CONFIG
+  ray job submit --working-dir . -- python pipelines/train.py CONFIG \\
+    --set data.url=s3://datasets/NAME --set cluster.storage_url=s3://checkpoints
 
 Ctrl-C stops all of it; the data stays in {settings.parent}."""
 
 
-def _interrupt(number: int, frame: object) -> None:
+def _interrupt(*_: object) -> None:
     """Make SIGTERM leave the context managers as Ctrl-C does, and ignore a second signal."""
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)

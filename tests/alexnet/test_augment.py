@@ -189,6 +189,14 @@ def test_a_reduced_decode_shows_the_same_view_as_a_full_one(degrees):
     assert reduced == pytest.approx(view(image, drawn, 200), abs=5)
 
 
+def test_a_reduced_decode_is_not_stretched_where_its_last_pixels_stand_for_less():
+    triangles = np.abs(np.arange(1297) % 400 - 200).astype(np.uint8)  # 1297 / 4 leaves 1
+    image = np.broadcast_to(triangles[None, :, None], (993, 1297, 3))
+    drawn = Draw(crop=Box(left=97, top=0, width=1200, height=900))
+    reduced = augment._view(images.encode_jpeg(image, 98), 200, drawn)
+    assert np.abs(reduced - view(image, drawn, 200)).mean() < 0.7
+
+
 def test_a_fine_pattern_is_averaged_not_sampled():
     image = np.zeros((1024, 1024, 3), np.uint8)
     image[::2] = 255

@@ -1,0 +1,126 @@
+"""On a real Ray cluster: workers agree with one process, and a killed worker costs little."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.alexnet.conftest import NUM_VAL, tiny_run
+
+from alexnet import checkpoint, manifest as manifests
+from alexnet.adapters import ray_runner
+from alexnet.adapters.object_store import open_store
+from alexnet.config import ClusterConfig
+from alexnet.errors import ClusterError, DataError
+from alexnet.loop import Normalizer, Trainer, evaluate
+from alexnet.stream import ValidationStream
+from alexnet.worker import LocalWorker
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def connected(job_cluster, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    ray_runner.connect()
+    yield
+    ray_runner.disconnect()
+
+
+def train(url, folder, name, watchers=(), **changes):
+    """A tiny run with two workers on the cluster."""
+    import dataclasses
+
+    config = tiny_run(url, **changes)
+    cluster = ClusterConfig(num_workers=2, storage_url=str(folder), max_failures=1)
+    config = dataclasses.replace(config, cluster=cluster)
+    store = open_store(url)
+    outcome = ray_runner.train(
+        config,
+        manifests.read(store),
+        store,
+        run_name=name,
+        resources=ray_runner.claim(cluster),
+        watchers=watchers,
+    )
+    return config, outcome
+
+
+def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(
+    connected, tiny_url, tmp_path
+):
+    config, outcome = train(tiny_url, tmp_path, "unequal", epochs=2)
+    store = open_store(tiny_url)
+    manifest = manifests.read(store)
+    worker = LocalWorker()
+    alone = Trainer(config, manifest, store, worker)
+    with outcome.best() as folder:
+        alone.network.load_state_dict(checkpoint.read_state(folder)["model"])
+    validation = ValidationStream(alone.validation_parts())
+    counts = evaluate(alone.network, validation, Normalizer.of(manifest, worker.device), worker)
+    assert counts.images == NUM_VAL  # 29: 14 on one worker, 15 on the other
+    assert outcome.metrics["top1"] == counts.rates()["top1"]
+    assert outcome.metrics["top5"] == counts.rates()["top5"]
+
+
+def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
+    connected, job_cluster, tiny_url, tmp_path
+):
+    events = []
+
+    def kill_after_first_epoch(event):
+        events.append(event)
+        if event.kind == "evaluated" and sum(e.kind == "evaluated" for e in events) == 2:
+            for pid in train_worker_pids()[:1]:
+                os.kill(pid, signal.SIGKILL)
+
+    config, outcome = train(tiny_url, tmp_path, "killed", (kill_after_first_epoch,), epochs=30)
+    starts = [event.step for event in events if event.kind == "started"]
+    assert len(starts) == 2
+    assert starts[0] == 0
+    assert starts[1] > 0
+    assert events[-1].step == events[-1].steps
+    reference = Trainer(
+        config, manifests.read(open_store(tiny_url)), open_store(tiny_url), LocalWorker()
+    )
+    assert events[-1].steps == reference.steps
+
+
+def train_worker_pids():
+    """Processes of this test's Ray Train workers: they carry the name in their title."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::RayTrainWorker" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_altered_data_stops_the_run_at_once_with_its_name(connected, tiny_url, tmp_path):
+    import shutil
+
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_url, folder)
+    path = folder / "train-000002.tar"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"train-000002\.tar: sample .* CRC-32C"):
+        train(str(folder), tmp_path / "runs", "altered")
+
+
+def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
+    with pytest.raises(ClusterError, match=r"cluster.device = 'gpu': the cluster has no GPU"):
+        ray_runner.claim(ClusterConfig(device="gpu", start_timeout_s=0))
+    with pytest.raises(ClusterError, match="num_workers = 50: .* needs 50 CPUs"):
+        ray_runner.claim(ClusterConfig(num_workers=50, start_timeout_s=0))
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
+    from infra.local_stack import free_ports
+
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: cannot connect"):
+        ray_runner.connect()
