@@ -327,9 +327,10 @@ def to_toml(config: RunConfig) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    # A JSON string or number is a TOML one too, as long as it is ASCII: json.dumps escapes the rest
-    # with \uXXXX, which TOML knows.
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    # JSON's strings, numbers, booleans and lists are TOML's too, but for two things: TOML knows no
+    # surrogate pairs, so other alphabets are not escaped; and it wants DEL escaped.
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -17,8 +17,8 @@ CHANNELS = (96, 256, 384, 384, 256)
 HIDDEN = 4096
 """Units of the first two fully connected layers; Krizhevsky et al. 2012, section 3.5."""
 
-CLASSIFIER_STD = 0.01
-"""Of the last layer's initial weights; section 5. Small logits make the first loss ln(K)."""
+CLASSIFIER_STD = 0.001
+"""Of the last layer's initial weights; our choice. Small logits make the first loss ln(K)."""
 
 
 class AlexNet(nn.Module):
@@ -93,8 +93,8 @@ def initialize_(network: AlexNet, seed: int) -> None:
     """Draw the initial weights from `seed` alone, in place.
 
     He et al. 2015, section 2.2: normal with variance 2 / fan-in, biases 0. Our choice over the
-    paper's N(0, 0.01) with biases of 1, which Caffe found flat at the start. The last layer keeps
-    the paper's 0.01.
+    paper's N(0, 0.01) with biases of 1, which Caffe found flat at the start. The last layer
+    starts near zero: its logits, and with them the first loss, are those of a guess.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

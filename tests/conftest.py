@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from alexnet import manifest, shards
 from alexnet.adapters import object_store
+from alexnet.adapters.object_store import open_store
 from infra import local_stack
+from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -71,3 +74,28 @@ def photos():
     if not PHOTOS.is_dir():
         pytest.skip(f"no photographs: {PHOTOS} does not exist")
     return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def tiny_url(tmp_path_factory):
+    """A data set of 103 + 29 images in shards of 20."""
+    url = str(tmp_path_factory.mktemp("tiny"))
+    splits = {
+        "train": colour_samples("train", NUM_TRAIN),
+        "val": colour_samples("val", NUM_VAL),
+    }
+    shards.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
+    return url
+
+
+@pytest.fixture
+def tiny(tiny_url):
+    """Store and manifest of the tiny data set."""
+    store = open_store(tiny_url)
+    return store, manifest.read(store)
+
+
+@pytest.fixture
+def tiny_config(tiny_url):
+    """A run on it that takes well under a second an epoch."""
+    return tiny_run(tiny_url)

@@ -10,7 +10,7 @@ from alexnet.errors import CheckpointError
 from alexnet.loop import Meter, Trainer
 from alexnet.stream import training_batches
 from alexnet.worker import LocalWorker
-from tests.alexnet.conftest import NUM_CLASSES, NUM_VAL, tiny_run
+from tests.tiny_data import NUM_CLASSES, NUM_VAL, tiny_run
 
 
 class Killed(Exception):

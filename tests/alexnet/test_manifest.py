@@ -15,7 +15,7 @@ def tree_of(store):
 def test_the_same_samples_give_the_same_manifest_and_shards(tmp_path, tiny):
     from alexnet import shards
     from alexnet.adapters.object_store import open_store
-    from tests.alexnet.conftest import NUM_TRAIN, NUM_VAL, colour_samples
+    from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples
 
     store, first = tiny
     splits = {"train": colour_samples("train", NUM_TRAIN), "val": colour_samples("val", NUM_VAL)}

@@ -10,7 +10,7 @@ from alexnet import images, manifest, shards
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.shards import ColourSums, Sample
-from tests.alexnet.conftest import NUM_TRAIN, colour_samples
+from tests.tiny_data import NUM_TRAIN, colour_samples
 
 
 def test_plain_webdataset_reads_every_sample_as_it_was_written(tiny):

@@ -13,7 +13,7 @@ from alexnet.stream import (
     join,
     training_batches,
 )
-from tests.alexnet.conftest import NUM_VAL, tiny_run
+from tests.tiny_data import NUM_VAL, tiny_run
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.alexnet.conftest import NUM_VAL, tiny_run
 
-from alexnet import checkpoint, manifest as manifests
+from alexnet import checkpoint
+from alexnet import manifest as manifests
 from alexnet.adapters import ray_runner
 from alexnet.adapters.object_store import open_store
 from alexnet.config import ClusterConfig
@@ -15,6 +15,7 @@ from alexnet.errors import ClusterError, DataError
 from alexnet.loop import Normalizer, Trainer, evaluate
 from alexnet.stream import ValidationStream
 from alexnet.worker import LocalWorker
+from tests.tiny_data import NUM_VAL, tiny_run
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,8 @@
 """Tiny data sets made on the fly."""
 
 import numpy as np
-import pytest
 
-from alexnet import config, images, shards
-from alexnet.adapters.object_store import open_store
+from alexnet import config, images
 from alexnet.shards import Sample
 
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 103, 29, 3  # primes: nothing divides them
@@ -19,33 +17,6 @@ def colour_samples(split, number):
         image = rng.integers(0, 80, (SIDE_PX, SIDE_PX, 3))
         image[:, :, label] += 150
         yield Sample(f"{split}{i:05d}", label, images.encode_jpeg(image.astype(np.uint8)))
-
-
-@pytest.fixture(scope="session")
-def tiny_url(tmp_path_factory):
-    """A data set of 103 + 29 images in shards of 20."""
-    url = str(tmp_path_factory.mktemp("tiny"))
-    splits = {
-        "train": colour_samples("train", NUM_TRAIN),
-        "val": colour_samples("val", NUM_VAL),
-    }
-    shards.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
-    return url
-
-
-@pytest.fixture
-def tiny(tiny_url):
-    """Store and manifest of the tiny data set."""
-    from alexnet import manifest
-
-    store = open_store(tiny_url)
-    return store, manifest.read(store)
-
-
-@pytest.fixture
-def tiny_config(tiny_url):
-    """A run on it that takes well under a second an epoch."""
-    return tiny_run(tiny_url)
 
 
 def tiny_run(url, **train):

@@ -1,0 +1,249 @@
+"""The whole command on a real cluster, and each thing a user can get wrong."""
+
+import base64
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from alexnet import manifest
+from alexnet.adapters.object_store import open_store
+from infra.local_stack import free_ports
+from pipelines import train
+from tests.tiny_data import NUM_VAL, colour_samples
+
+ROOT = Path(__file__).parents[2]
+
+TINY = """
+name = "tiny"
+[model]
+num_classes = 3
+width = 0.05
+[data]
+url = "{url}"
+image_px = 64
+num_streams = 4
+window_samples = 10
+loader_processes = 1
+[optim]
+warmup_epochs = 0
+[train]
+epochs = 3
+global_batch_size = 12
+[cluster]
+num_workers = 2
+start_timeout_s = 2
+storage_url = "{storage}"
+"""
+
+
+@pytest.fixture
+def run_file(tiny_url, tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY.format(url=tiny_url, storage=tmp_path / "runs"))
+    return str(path)
+
+
+@pytest.fixture
+def on_cluster(job_cluster, mlflow_url, monkeypatch, tmp_path):
+    """The command's surroundings: a cluster, a tracker, an empty folder."""
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(mlflow_url)
+    return MlflowClient(mlflow_url)
+
+
+@pytest.mark.slow
+def test_a_run_is_tracked_and_its_best_model_registered(on_cluster, run_file, tiny_url, capsys):
+    model = "--set=registry.model_name=whole"
+    assert train.main([run_file, model]) == 0
+    out = capsys.readouterr().out
+    version = on_cluster.get_model_version_by_alias("whole", "challenger")
+    assert on_cluster.get_model_version_by_alias("whole", "champion").version == version.version
+    run = on_cluster.get_run(version.run_id)
+    digest = manifest.read(open_store(tiny_url)).digest
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.epochs"] == "3"
+    assert run.data.tags["manifest_digest"] == version.tags["manifest_digest"] == digest
+    assert run.inputs.dataset_inputs[0].dataset.digest == digest[:36]
+    assert "config.toml" in {file.path for file in on_cluster.list_artifacts(version.run_id)}
+    history = on_cluster.get_metric_history(version.run_id, "val/top1")
+    assert [point.step for point in history] == [8, 16, 24]
+    assert float(version.tags["top1"]) == pytest.approx(max(p.value for p in history), abs=1e-5)
+    assert f"registered  whole version {version.version}" in out
+    assert version.run_id in out
+
+
+@pytest.mark.slow
+def test_the_registered_model_takes_images_and_gives_names_and_probabilities(on_cluster, run_file):
+    assert (
+        train.main([run_file, "--set", "registry.model_name=served", "--set", "train.epochs=8"])
+        == 0
+    )
+    model = mlflow.pyfunc.load_model("models:/served@challenger")
+    samples = list(colour_samples("val", NUM_VAL))
+    answer = model.predict(pd.DataFrame({"image": [sample.jpeg for sample in samples]}))
+    classes = ["red", "green", "blue"]
+    right = [classes[sample.label] for sample in samples]
+    top1 = sum(a == b for a, b in zip(answer["class"], right, strict=True)) / NUM_VAL
+    tags = MlflowClient().get_model_version_by_alias("served", "challenger").tags
+    assert top1 == pytest.approx(float(tags["top1"]), abs=1e-5)  # what is served was measured
+    assert all(sum(p) == pytest.approx(1) for p in answer["probabilities"])
+    text = base64.b64encode(samples[0].jpeg).decode()
+    assert model.unwrap_python_model().predict(None, pd.DataFrame({"image": [text]}))["class"][0]
+
+
+@pytest.mark.slow
+def test_a_second_version_is_challenger_and_leaves_the_champion(on_cluster, run_file):
+    for _ in range(2):
+        assert train.main([run_file, "--set", "registry.model_name=two"]) == 0
+    assert on_cluster.get_model_version_by_alias("two", "champion").version == 1
+    assert on_cluster.get_model_version_by_alias("two", "challenger").version == 2
+
+
+def refusal(capsys, *arguments):
+    """The one line of a command that refuses."""
+    assert train.main(list(arguments)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.num_classes=10", "model.num_classes = 10: the data set 'tiny' has 3 classes"),
+        ("train.global_batch_size=400", "train.global_batch_size = 400: .* only 103 images"),
+        ("train.epoch=3", "train.epoch: unknown key. Did you mean train.epochs?"),
+        ("data.url=/nowhere", "/nowhere/manifest.json: .*"),
+        ("data.url=ftp://x", "ftp://x: "),
+        ("cluster.storage_url=/proc/x", "/proc/x.*"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_starts(run_file, capsys, change, message):
+    assert re.match(f"train: {message}", refusal(capsys, run_file, "--set", change))
+
+
+def test_a_file_that_is_not_there_is_named(capsys):
+    assert "nowhere.toml: No such file" in refusal(capsys, "nowhere.toml")
+
+
+def test_a_manifest_that_is_not_one_is_refused(run_file, tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text("{}")
+    line = refusal(capsys, run_file, "--set", f"data.url={tmp_path}")
+    assert "format is None, not 'alexnet-shards'" in line
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_not_there_is_named(run_file, s3_env, capsys):
+    line = refusal(capsys, run_file, "--set", "data.url=s3://no-such-bucket/x")
+    assert "no-such-bucket" in line
+
+
+@pytest.mark.slow
+def test_a_wrong_secret_is_said_and_not_shown(run_file, s3_env, monkeypatch, capsys):
+    from alexnet.adapters import object_store
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrongwrong")
+    object_store.forget_client()
+    line = refusal(capsys, run_file, "--set", "data.url=s3://datasets/x")
+    assert "AWS_SECRET_ACCESS_KEY" in line
+    assert "wrongwrong" not in line
+
+
+def test_an_endpoint_that_does_not_answer_is_named(run_file, monkeypatch, capsys):
+    from alexnet.adapters import object_store
+
+    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    object_store.forget_client()
+    line = refusal(capsys, run_file, "--set", "data.url=s3://datasets/x")
+    object_store.forget_client()
+    assert endpoint in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("cluster.device=gpu", "cluster.device = 'gpu': the cluster has no GPU"),
+        ("cluster.num_workers=4", "cluster.num_workers = 4: .* needs 4 CPUs"),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_said(on_cluster, run_file, capsys, change, message):
+    assert re.search(message, refusal(capsys, run_file, "--set", change))
+
+
+@pytest.mark.slow
+def test_a_tracker_that_does_not_answer_is_named(on_cluster, run_file, monkeypatch, capsys):
+    uri = f"http://127.0.0.1:{free_ports(1)[0]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"MLflow at {uri}" in refusal(capsys, run_file)
+
+
+def test_a_job_without_a_tracker_is_refused(run_file, monkeypatch, capsys):
+    monkeypatch.setenv("RAY_JOB_ID", "01000000")
+    assert "MLFLOW_TRACKING_URI is not set" in refusal(capsys, run_file)
+
+
+@pytest.mark.slow
+@pytest.mark.photos
+def test_photographs_in_s3_are_trained_on_by_a_submitted_job(
+    job_cluster, mlflow_url, s3_env, bucket_url, photos, tmp_path
+):
+    from pipelines import prepare_shards
+
+    small = tmp_path / "small.tar"
+    few_photos(photos / "imagenette2-224.tar", small, per_class=24)
+    assert prepare_shards.main([str(small), bucket_url]) == 0
+    changes = {
+        "data.url": bucket_url,
+        "data.image_px": 64,
+        "data.num_streams": 8,
+        "model.width": 0.1,
+        "train.epochs": 3,
+        "train.global_batch_size": 24,
+        "registry.model_name": "photos",
+    }
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ray")),
+            "job", "submit", "--working-dir", ".", "--", "python", "pipelines/train.py",
+            "pipelines/configs/imagenette.toml",
+            *(f"--set={key}={value}" for key, value in changes.items()),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "RAY_API_SERVER_ADDRESS": job_cluster.job_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    client = MlflowClient(mlflow_url)
+    version = client.get_model_version_by_alias("photos", "challenger")
+    losses = client.get_metric_history(version.run_id, "val/loss")
+    assert losses[-1].value < losses[0].value
+    assert float(version.tags["top1"]) > 0.15  # chance is 0.10
+
+
+def few_photos(source, destination, per_class):
+    """The first images of each class and split."""
+    import tarfile
+    from collections import Counter
+
+    taken = Counter()
+    with tarfile.open(source) as archive, tarfile.open(destination, "w") as out:
+        for member in archive:
+            folder = member.name.rpartition("/")[0]
+            if member.isfile() and taken[folder] < per_class:
+                taken[folder] += 1
+                out.addfile(member, archive.extractfile(member))
