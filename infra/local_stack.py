@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,10 +51,10 @@ class S3Server:
 
     endpoint: str
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     reader_access_key: str
     """May list and read the bucket `datasets`, and nothing else."""
-    reader_secret_key: str
+    reader_secret_key: str = field(repr=False)
 
     def env(self) -> dict[str, str]:
         """The variables by which boto3, pyarrow and MLflow find it."""
@@ -123,11 +123,12 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     # It takes up to 14 s to obey SIGTERM, and its data survives SIGKILL.
     stopping = signal.SIGKILL
     try:
-        with _running("s3", command, folder, _environment(), stopping) as process:
+        with _running("s3", command, folder, environment(), stopping) as process:
             process.wait_until(lambda: _has_buckets(server))
             yield server
     finally:
-        Path(f"/tmp/seaweedfs-s3-{port}.sock").unlink(missing_ok=True)  # noqa: S108 - its choice
+        for left in (f"s3-{port}", f"s3-grpc-{others[0]}"):
+            Path(f"/tmp/seaweedfs-{left}.sock").unlink(missing_ok=True)  # noqa: S108 - its choice
 
 
 @contextmanager
@@ -154,7 +155,7 @@ def mlflow_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     url = f"http://{HOST}:{port}"
-    with _running("mlflow", command, folder, _environment(env, quiet)) as process:
+    with _running("mlflow", command, folder, environment(env, quiet)) as process:
         process.wait_until(lambda: _answers(f"{url}/health"))
         yield url
 
@@ -192,7 +193,7 @@ def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> 
     }
     head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}")
     try:
-        with _running("ray", command, folder, _environment(env, settings)) as process:
+        with _running("ray", command, folder, environment(env, settings)) as process:
             process.wait_until(lambda: _answers(f"{head.job_address}/api/version"))
             # Jobs can be listed only when the agent of the node runs that would start one.
             process.wait_until(lambda: _answers(f"{head.job_address}/api/jobs/"))
@@ -316,7 +317,7 @@ def _identities(server: S3Server) -> dict[str, Any]:
     }
 
 
-def _environment(*additions: Mapping[str, str]) -> dict[str, str]:
+def environment(*additions: Mapping[str, str]) -> dict[str, str]:
     """This process's variables, without those that lead to other servers, and with ours."""
     foreign = ("AWS_", "MLFLOW_", "RAY_")
     env = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}

