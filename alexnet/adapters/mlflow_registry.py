@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version as installed
@@ -110,7 +111,9 @@ def _create(
     metrics: Mapping[str, float],
 ) -> int:
     client = MlflowClient()
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+        # An example would make MLflow load and run the model once more; our tests do that.
+        warnings.filterwarnings("ignore", ".*An input example was not provided")
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVED_MODEL),

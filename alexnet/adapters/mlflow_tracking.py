@@ -1,15 +1,14 @@
 """One MLflow run per training: parameters, metrics by global step, and how it ended."""
 
 import contextlib
+import json
+import logging
 import os
 import time
-import warnings
 from typing import Literal
 
 import mlflow
-from mlflow.data.dataset_source_registry import resolve_dataset_source
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -72,6 +71,7 @@ class TrackedRun:
         uri = tracking_uri()
         for name, value in CALM.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         try:
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(uri)
@@ -131,16 +131,14 @@ class TrackedRun:
 
 
 def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url: str) -> None:
-    with warnings.catch_warnings():
-        # A local path can be read as several kinds of source; any of them will do.
-        warnings.filterwarnings("ignore", "The specified dataset source can be interpreted")
-        source = resolve_dataset_source(f"{data_url}/{MANIFEST_NAME}")
-    # MLflow keeps 36 characters of a digest; the whole one is a tag of the run.
-    entity = MetaDataset(
-        source, name=manifest.name, digest=manifest.digest[:36]
-    )._to_mlflow_entity()
+    dataset = Dataset(
+        name=manifest.name,
+        digest=manifest.digest[:36],  # MLflow's limit; the whole one is a tag of the run
+        source_type="s3" if data_url.startswith("s3://") else "local",
+        source=json.dumps({"uri": f"{data_url}/{MANIFEST_NAME}"}),
+    )
     tag = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, datasets=[DatasetInput(entity, [tag])])
+    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
 
 
 def _mended(error: Exception, uri: str) -> TrackingError:

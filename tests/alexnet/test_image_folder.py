@@ -1,5 +1,6 @@
 """A folder and a tar of the same images are the same data set; what is wrong is named."""
 
+import os
 import tarfile
 
 import numpy as np
@@ -111,13 +112,12 @@ def test_a_file_that_is_not_a_tar_is_refused(tmp_path):
 
 
 def test_a_tar_cut_inside_an_image_is_noticed(tar):
-    data = tar.read_bytes()
     source = image_folder.TarSource(tar)
-    offset = max(offset for offset, _ in source._members.values())
-    tar.write_bytes(data[: offset + 10])
-    with pytest.raises(DataError, match="the tar is cut|not an uncompressed tar"):
-        all_samples(tar)
-        all_samples(tar, "val")
+    name = max(source.names, key=lambda name: source._members[name])
+    offset, _ = source._members[name]
+    os.truncate(tar, offset + 10)
+    with pytest.raises(DataError, match="the tar is cut"):
+        source.read(name)
 
 
 def test_member_names_never_lead_out_of_the_tar(tmp_path):
