@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,13 @@ from alexnet.store import Store
 
 CPU_WORKERS = 2
 """Workers when the choice is ours and the cluster has no GPU: the least that is data-parallel."""
+
+REPORT_INTERVAL_S = "0.5"
+"""Ray's controller takes one report from the workers at each of its health checks; at its default
+of 2 s, epochs shorter than that would wait for it."""
+
+ANSWER_S = 5.0
+"""How long a cluster may take to accept a connection; Ray itself would try for minutes."""
 
 POLL_S = 0.25
 """How often the driver asks for new events."""
@@ -73,6 +81,9 @@ def connect() -> None:
         ClusterError: the cluster does not answer.
     """
     address = os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", REPORT_INTERVAL_S)
+    if address:
+        _check_answers(address)
     try:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -91,6 +102,20 @@ def connect() -> None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ClusterError(
             f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address that nothing listens on."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return  # "auto" and the like: Ray looks for itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"RAY_ADDRESS = {address}: does not answer: {error.strerror or error}. Start the "
+            "cluster, or unset RAY_ADDRESS."
         ) from error
 
 

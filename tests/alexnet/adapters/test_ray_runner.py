@@ -124,5 +124,5 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     from infra.local_stack import free_ports
 
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
-    with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: cannot connect"):
+    with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: does not answer"):
         ray_runner.connect()
