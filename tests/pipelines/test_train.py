@@ -1,6 +1,5 @@
 """The whole command on a real cluster, and each thing a user can get wrong."""
 
-import base64
 import os
 import re
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from pathlib import Path
 
 import mlflow
-import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -16,7 +14,6 @@ from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from infra.local_stack import free_ports
 from pipelines import train
-from tests.tiny_data import NUM_VAL, colour_samples
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,33 +77,6 @@ def test_a_run_is_tracked_and_its_best_model_registered(on_cluster, run_file, ti
     assert float(version.tags["top1"]) == pytest.approx(max(p.value for p in history), abs=1e-5)
     assert f"registered  whole version {version.version}" in out
     assert version.run_id in out
-
-
-@pytest.mark.slow
-def test_the_registered_model_takes_images_and_gives_names_and_probabilities(on_cluster, run_file):
-    assert (
-        train.main([run_file, "--set", "registry.model_name=served", "--set", "train.epochs=8"])
-        == 0
-    )
-    model = mlflow.pyfunc.load_model("models:/served@challenger")
-    samples = list(colour_samples("val", NUM_VAL))
-    answer = model.predict(pd.DataFrame({"image": [sample.jpeg for sample in samples]}))
-    classes = ["red", "green", "blue"]
-    right = [classes[sample.label] for sample in samples]
-    top1 = sum(a == b for a, b in zip(answer["class"], right, strict=True)) / NUM_VAL
-    tags = MlflowClient().get_model_version_by_alias("served", "challenger").tags
-    assert top1 == pytest.approx(float(tags["top1"]), abs=1e-5)  # what is served was measured
-    assert all(sum(p) == pytest.approx(1) for p in answer["probabilities"])
-    text = base64.b64encode(samples[0].jpeg).decode()
-    assert model.unwrap_python_model().predict(None, pd.DataFrame({"image": [text]}))["class"][0]
-
-
-@pytest.mark.slow
-def test_a_second_version_is_challenger_and_leaves_the_champion(on_cluster, run_file):
-    for _ in range(2):
-        assert train.main([run_file, "--set", "registry.model_name=two"]) == 0
-    assert on_cluster.get_model_version_by_alias("two", "champion").version == 1
-    assert on_cluster.get_model_version_by_alias("two", "challenger").version == 2
 
 
 def refusal(capsys, *arguments):

@@ -1,0 +1,93 @@
+"""A registered version is the checkpoint, takes images, and moves only its own aliases."""
+
+import base64
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.tracking import MlflowClient
+
+from alexnet.adapters import mlflow_registry
+from alexnet.adapters.mlflow_tracking import TrackedRun
+from alexnet.errors import TrackingError
+from alexnet.loop import Trainer
+from alexnet.worker import LocalWorker
+from tests.tiny_data import NUM_VAL, colour_samples, tiny_run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_url, tmp_path_factory):
+    """Configuration, manifest, checkpoint folder and metrics of a short run."""
+    from alexnet import manifest
+    from alexnet.adapters.object_store import open_store
+
+    folder = tmp_path_factory.mktemp("trained")
+    config, store = tiny_run(tiny_url, epochs=8), open_store(tiny_url)
+    counts = Trainer(config, manifest.read(store), store, LocalWorker(folder)).run()
+    return config, manifest.read(store), max(folder.iterdir()), counts.rates()
+
+
+@pytest.fixture
+def registered(trained, mlflow_url, monkeypatch):
+    """A function that registers the checkpoint under a name; the version's number."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+
+    def register(name):
+        import dataclasses
+
+        config, manifest, folder, metrics = trained
+        registry = dataclasses.replace(config.registry, model_name=name)
+        config = dataclasses.replace(config, registry=registry)
+        tracked = TrackedRun.start(config, manifest, config.data.url, name, "unknown")
+        number = mlflow_registry.register(folder, config, manifest, tracked.run_id, metrics)
+        tracked.finish("FINISHED")
+        return number
+
+    return register
+
+
+def test_the_model_takes_images_and_gives_names_and_probabilities(registered, trained):
+    registered("served")
+    model = mlflow.pyfunc.load_model("models:/served@challenger")
+    samples = list(colour_samples("val", NUM_VAL))
+    answer = model.predict(pd.DataFrame({"image": [sample.jpeg for sample in samples]}))
+    right = [["red", "green", "blue"][sample.label] for sample in samples]
+    top1 = sum(a == b for a, b in zip(answer["class"], right, strict=True)) / NUM_VAL
+    assert top1 == trained[3]["top1"]  # what is served is what was measured
+    assert all(sum(p) == pytest.approx(1) for p in answer["probabilities"])
+    assert [max(p) for p in answer["probabilities"]] == list(answer["probability"])
+
+
+def test_base64_is_the_same_image(registered):
+    registered("base64")
+    model = mlflow.pyfunc.load_model("models:/base64@challenger").unwrap_python_model()
+    jpeg = next(colour_samples("val", 1)).jpeg
+    text = base64.b64encode(jpeg).decode()
+    answers = model.predict(None, pd.DataFrame({"image": [jpeg, text]}))
+    assert answers["probabilities"][0] == answers["probabilities"][1]
+
+
+def test_the_first_version_is_champion_and_the_second_only_challenger(registered):
+    assert [registered("aliases"), registered("aliases")] == [1, 2]
+    client = MlflowClient()
+    assert int(client.get_model_version_by_alias("aliases", "champion").version) == 1
+    assert int(client.get_model_version_by_alias("aliases", "challenger").version) == 2
+
+
+def test_a_version_leads_back_to_data_configuration_and_run(registered, trained):
+    registered("traced")
+    config, manifest, _, metrics = trained
+    version = MlflowClient().get_model_version_by_alias("traced", "challenger")
+    assert version.tags["manifest_digest"] == manifest.digest
+    assert float(version.tags["top1"]) == pytest.approx(metrics["top1"], abs=1e-5)
+    assert MlflowClient().get_run(version.run_id).data.tags["manifest_digest"] == manifest.digest
+    assert int(version.tags["step"]) == 8 * (103 // config.train.global_batch_size)
+
+
+def test_a_run_that_does_not_exist_is_refused(trained, mlflow_url):
+    mlflow.set_tracking_uri(mlflow_url)
+    config, manifest, folder, metrics = trained
+    with pytest.raises(TrackingError, match="registered model alexnet: cannot make a version"):
+        mlflow_registry.register(folder, config, manifest, "0" * 32, metrics)
