@@ -51,13 +51,18 @@ def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
         CheckpointError: it cannot be written.
     """
     try:
-        torch.save(state, folder / "state.pt")
+        with (folder / "state.pt").open("wb") as file:  # a path would hide why writing failed
+            torch.save(state, file)
         partial = folder / "meta.json.partial"
         partial.write_text(json.dumps(dataclasses.asdict(meta), indent=1) + "\n")
         partial.rename(folder / "meta.json")
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except (OSError, RuntimeError) as error:
+        # torch may answer a failed write with an error of its own, on top of the true one.
+        chain = (error, error.__context__, error.__cause__)
+        cause = next((link for link in chain if isinstance(link, OSError)), error)
         raise CheckpointError(
-            f"{folder}: cannot write a checkpoint: {error}. Free space, or set cluster.storage_url."
+            f"{folder}: cannot write a checkpoint: {getattr(cause, 'strerror', None) or cause}. "
+            "Free space in the temporary folder, or set TMPDIR."
         ) from error
 
 
@@ -92,7 +97,7 @@ def read_state(folder: Path) -> CheckpointState:
             folder / "state.pt", map_location="cpu", weights_only=True
         )
     except Exception as error:  # torch raises what the damage happens to hit
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
             f"{folder}/state.pt: cannot be read: {reason}. Use another checkpoint."
         ) from error

@@ -7,7 +7,7 @@ from alexnet.adapters import mlflow_registry, ray_runner
 from alexnet.adapters.console import Console
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.config import RunConfig
-from pipelines import command, launch
+from pipelines import command, launch, summary
 
 
 def run(config: RunConfig) -> None:
@@ -24,7 +24,7 @@ def run(config: RunConfig) -> None:
     finally:
         ray_runner.disconnect()
     seconds = time.monotonic() - begun
-    print(launch.closing(inputs.config, outcome.metrics, seconds, tracked, version))
+    print(summary.closing(inputs.config, outcome.metrics, seconds, tracked, version))
 
 
 def _train(
@@ -32,7 +32,7 @@ def _train(
 ) -> tuple[ray_runner.Outcome, int]:
     """Train and register, and close the MLflow run as what it was."""
     console = Console()
-    console.say(launch.opening(inputs, resources.num_workers))
+    console.say(summary.opening(inputs, resources.num_workers))
     try:
         outcome = ray_runner.train(
             inputs.config,

@@ -1,0 +1,49 @@
+"""What a training says of itself before and after it."""
+
+from collections.abc import Mapping
+
+from alexnet.adapters.mlflow_tracking import TrackedRun
+from alexnet.config import RunConfig
+from pipelines.launch import Inputs
+
+
+def opening(inputs: Inputs, num_workers: int) -> str:
+    """What the run is, in one line."""
+    config, manifest = inputs.config, inputs.manifest
+    train, val = manifest.num_samples("train"), manifest.num_samples("val")
+    return (
+        f"run={inputs.run_name} workers={num_workers} data={inputs.store.url} "
+        f"manifest={manifest.digest[:12]} classes={len(manifest.classes)} "
+        f"train_images={train} val_images={val} image_px={config.data.image_px} "
+        f"width={config.model.width:g} epochs={config.train.epochs} "
+        f"global_batch={config.train.global_batch_size} "
+        f"updates_per_epoch={train // config.train.global_batch_size} "
+        f"left_over_per_epoch={train % config.train.global_batch_size}"
+    )
+
+
+def closing(
+    config: RunConfig,
+    metrics: Mapping[str, float],
+    seconds: float,
+    tracked: TrackedRun,
+    version: int,
+) -> str:
+    """The result, where it is, and what to try next."""
+    name = config.registry.model_name
+    lines = [
+        "",
+        f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
+        f"loss {metrics['loss']:.4f} at step {metrics['step']:.0f}",
+        f"duration    {seconds:.0f} s",
+        f"MLflow run  {tracked.run_id} at {tracked.shown_uri}",
+        f"registered  {name} version {version}, alias challenger",
+        "",
+        "next:",
+        f"  mlflow ui --backend-store-uri {tracked.shown_uri}    the run's curves"
+        if tracked.uri.startswith("sqlite")
+        else f"  {tracked.shown_uri}    the run's curves",
+        f"  mlflow models serve -m models:/{name}@challenger --env-manager local",
+        "  python pipelines/train.py --set train.seed=1    the same with other random draws",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,57 @@
+"""The structure holds: imports, sizes, and a closed command line."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import prepare_shards, train
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted((ROOT / "pipelines").glob("*.py"))
+MAX_SCRIPT_LINES = 110
+
+
+def test_imports_keep_the_contracts():
+    command = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    assert command, "import-linter is not installed: pip install -e '.[dev]'"
+    done = subprocess.run([command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_the_library_starts_nothing_heavy():
+    code = (
+        "import sys, alexnet, alexnet.config, alexnet.plan, alexnet.manifest; "
+        "assert not {'torch', 'ray', 'mlflow', 'boto3'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_is_short(path):
+    assert len(path.read_text().splitlines()) <= MAX_SCRIPT_LINES
+
+
+@pytest.mark.parametrize(
+    ("main", "options"),
+    [
+        (train.main, {"-h", "--help", "--set"}),
+        (prepare_shards.main, {"-h", "--help", "--short-side", "--samples-per-shard"}),
+    ],
+)
+def test_a_command_has_these_options_and_no_other(main, options, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    words = capsys.readouterr().out.replace(",", " ").replace("[", " ").split()
+    assert {word.rstrip("]") for word in words if word.startswith("-")} == options
+
+
+def test_scripts_run_as_files_from_any_folder(tmp_path):
+    for script in ("train", "prepare_shards"):
+        path = ROOT / "pipelines" / f"{script}.py"
+        done = subprocess.run(
+            [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
