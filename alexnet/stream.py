@@ -66,7 +66,9 @@ class ShardReader:
         self.shards = shards
         sizes = np.array([shard.nsamples for shard in shards], np.int64)
         self.bases = np.cumsum(sizes) - sizes
-        self._index = lru_cache(maxsize=INDEXES_KEPT)(self._read_index)
+        self._index = lru_cache(maxsize=INDEXES_KEPT)(
+            lambda number: manifest.read_index(store, shards[number])
+        )
 
     def read(self, run: Run) -> list[Encoded]:
         """The samples of a run, by one ranged read.
@@ -90,16 +92,6 @@ class ShardReader:
                 )
             samples.append(Encoded(int(self.bases[run.shard]) + number, label, data))
         return samples
-
-    def _read_index(self, number: int) -> NDArray[np.void]:
-        shard = self.shards[number]
-        rows = manifest.read_index(self.store, shard)
-        if len(rows) != shard.nsamples:
-            raise DataError(
-                f"{self.store.url}/{shard.index}: has {len(rows)} samples, the manifest says "
-                f"{shard.nsamples}. Prepare the data anew."
-            )
-        return rows
 
 
 @dataclass(frozen=True, kw_only=True)

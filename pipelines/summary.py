@@ -1,9 +1,8 @@
 """What a training says of itself before and after it."""
 
-from collections.abc import Mapping
-
+from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
-from alexnet.config import RunConfig
+from alexnet.adapters.ray_runner import Outcome
 from pipelines.launch import Inputs
 
 
@@ -22,28 +21,24 @@ def opening(inputs: Inputs, num_workers: int) -> str:
     )
 
 
-def closing(
-    config: RunConfig,
-    metrics: Mapping[str, float],
-    seconds: float,
-    tracked: TrackedRun,
-    version: int,
-) -> str:
+def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Version) -> str:
     """The result, where it is, and what to try next."""
-    name = config.registry.model_name
+    metrics = outcome.metrics
+    aliases = " and ".join(version.aliases)
     lines = [
         "",
         f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
         f"loss {metrics['loss']:.4f} at step {metrics['step']:.0f}",
+        f"checkpoint  {outcome.url}",
         f"duration    {seconds:.0f} s",
         f"MLflow run  {tracked.run_id} at {tracked.shown_uri}",
-        f"registered  {name} version {version}, alias challenger",
+        f"registered  {version.name} version {version.number}, alias {aliases}",
         "",
         "next:",
         f"  mlflow ui --backend-store-uri {tracked.shown_uri}    the run's curves"
         if tracked.uri.startswith("sqlite")
         else f"  {tracked.shown_uri}    the run's curves",
-        f"  mlflow models serve -m models:/{name}@challenger --env-manager local",
+        f"  mlflow models serve -m models:/{version.name}/{version.number} --env-manager local",
         "  python pipelines/train.py --set train.seed=1    the same with other random draws",
     ]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ import time
 
 from alexnet.adapters import mlflow_registry, ray_runner
 from alexnet.adapters.console import Console
+from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.config import RunConfig
 from pipelines import command, launch, summary
@@ -13,25 +14,30 @@ from pipelines import command, launch, summary
 def run(config: RunConfig) -> None:
     """Check what can be checked, train, register, and say what came of it."""
     begun = time.monotonic()
+    console = Console()
     inputs = launch.prepare(config)
     ray_runner.connect()
     try:
         resources = ray_runner.claim(inputs.config.cluster)
         tracked = TrackedRun.start(
-            inputs.config, inputs.manifest, inputs.store.url, inputs.run_name, launch.git_commit()
+            inputs.config,
+            inputs.manifest,
+            inputs.store.url,
+            inputs.run_name,
+            launch.git_commit(),
+            console.say,
         )
-        outcome, version = _train(inputs, resources, tracked)
+        outcome, version = _train(inputs, resources, tracked, console)
     finally:
         ray_runner.disconnect()
     seconds = time.monotonic() - begun
-    print(summary.closing(inputs.config, outcome.metrics, seconds, tracked, version))
+    console.say(summary.closing(outcome, seconds, tracked, version))
 
 
 def _train(
-    inputs: launch.Inputs, resources: ray_runner.Resources, tracked: TrackedRun
-) -> tuple[ray_runner.Outcome, int]:
+    inputs: launch.Inputs, resources: ray_runner.Resources, tracked: TrackedRun, console: Console
+) -> tuple[ray_runner.Outcome, Version]:
     """Train and register, and close the MLflow run as what it was."""
-    console = Console()
     console.say(summary.opening(inputs, resources.num_workers))
     try:
         outcome = ray_runner.train(
@@ -42,6 +48,7 @@ def _train(
             resources=resources,
             watchers=(console.show, tracked.log),
         )
+        console.say(f"checkpoint={outcome.url}")  # to be found even if registering fails
         with outcome.best() as folder:
             version = mlflow_registry.register(
                 folder, inputs.config, inputs.manifest, tracked.run_id, outcome.metrics

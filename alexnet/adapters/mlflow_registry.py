@@ -4,7 +4,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -47,13 +47,23 @@ SIGNATURE = ModelSignature(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of the registered model."""
+
+    name: str
+    number: int
+    aliases: tuple[str, ...]
+    """Those that were set on it."""
+
+
 def register(
     folder: Path,
     config: RunConfig,
     manifest: Manifest,
     run_id: str,
     metrics: Mapping[str, float],
-) -> int:
+) -> Version:
     """Make a version of `registry.model_name` from a checkpoint, with alias `challenger`.
 
     It becomes `champion` too if there is none yet.
@@ -64,9 +74,6 @@ def register(
         manifest: of the data that it was trained on.
         run_id: MLflow run that it belongs to.
         metrics: of the checkpoint on the validation split.
-
-    Returns:
-        The number of the version.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -109,7 +116,7 @@ def _create(
     run_id: str,
     tags: dict[str, str],
     metrics: Mapping[str, float],
-) -> int:
+) -> Version:
     client = MlflowClient()
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         # An example would make MLflow load and run the model once more; our tests do that.
@@ -133,8 +140,8 @@ def _create(
     made = client.create_model_version(
         name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id
     )
-    number = int(made.version)
-    client.set_registered_model_alias(name, "challenger", str(number))
-    if "champion" not in client.get_registered_model(name).aliases:
-        client.set_registered_model_alias(name, "champion", str(number))
-    return number
+    first = "champion" not in client.get_registered_model(name).aliases
+    aliases = ("challenger", "champion") if first else ("challenger",)
+    for alias in aliases:
+        client.set_registered_model_alias(name, alias, made.version)
+    return Version(name, int(made.version), aliases)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import mlflow
@@ -54,17 +55,32 @@ def tracking_uri() -> str:
 class TrackedRun:
     """An open MLflow run."""
 
-    def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
-        self.client, self.run_id, self.uri = client, run_id, uri
+    def __init__(
+        self, client: MlflowClient, run_id: str, uri: str, say: Callable[[str], None]
+    ) -> None:
+        self.client, self.run_id, self.uri, self._say = client, run_id, uri, say
         self._unsent: list[Metric] = []
-        self.problem = ""
-        """Why metrics are waiting to be sent; empty while all is well."""
+        self._away = False
 
     @classmethod
     def start(
-        cls, config: RunConfig, manifest: Manifest, data_url: str, run_name: str, git_commit: str
+        cls,
+        config: RunConfig,
+        manifest: Manifest,
+        data_url: str,
+        run_name: str,
+        git_commit: str,
+        say: Callable[[str], None],
     ) -> "TrackedRun":
         """Create the run, with everything that is known before training.
+
+        Args:
+            config: the run.
+            manifest: of the data set at `data_url`.
+            data_url: its folder.
+            run_name: how MLflow lists it.
+            git_commit: of the code.
+            say: called with a line when the tracker goes away during the run, and comes back.
 
         Raises:
             TrackingError: the tracker does not answer or refuses.
@@ -91,7 +107,7 @@ class TrackedRun:
             _log_dataset(client, run_id, manifest, data_url)
         except Exception as error:  # requests, SQLAlchemy and MLflow raise their own
             raise _mended(error, uri) from error
-        return cls(client, run_id, uri)
+        return cls(client, run_id, uri, say)
 
     def log(self, event: Event) -> None:
         """Send an event's metrics; what cannot be sent now is sent with a later one."""
@@ -100,7 +116,9 @@ class TrackedRun:
         try:
             self._send()
         except Exception as error:  # a tracker that is away must not stop training
-            self.problem = str(_mended(error, self.uri))
+            if not self._away:
+                self._say(f"{_mended(error, self.uri)} Training goes on; metrics are sent later.")
+            self._away = True
 
     def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
         """Close the run with its true status.
@@ -128,7 +146,9 @@ class TrackedRun:
         while self._unsent:
             self.client.log_batch(self.run_id, metrics=self._unsent[:1000])  # MLflow's limit
             del self._unsent[:1000]
-        self.problem = ""
+        if self._away:
+            self._say(f"MLflow at {self.shown_uri}: answers again; no metric is lost.")
+        self._away = False
 
 
 def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url: str) -> None:

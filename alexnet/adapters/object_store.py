@@ -32,8 +32,12 @@ from alexnet.store import Store
 PART_BYTES = 8 * 2**20
 """Largest ranged read. A break costs at most this much again; throughput is flat above it."""
 
+SILENCE_S = 10.0
+"""How long a server may say nothing before an attempt is given up."""
+
 DEADLINE_S = 18.0
-"""After this long without success no further attempt is begun; the last may take 10 s more."""
+"""After this long without success no further attempt is begun: a server that is away is named
+within 30 s."""
 
 MAX_ATTEMPTS = 50
 
@@ -303,7 +307,7 @@ def _client(attempts: int = 1) -> Any:
         if attempts not in _clients:
             settings = Config(
                 connect_timeout=3,
-                read_timeout=10,
+                read_timeout=SILENCE_S,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=32,
                 # Many S3-compatible servers send no checksum, or one of the whole object with a

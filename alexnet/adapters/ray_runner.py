@@ -66,6 +66,8 @@ class Outcome:
     """Of the best checkpoint: step, top1, top5, loss."""
     checkpoint: Any
     """`ray.train.Checkpoint` of the best."""
+    url: str
+    """Where it is, so that it is found though what comes after training fails."""
 
     @contextmanager
     def best(self) -> Iterator[Path]:
@@ -243,7 +245,8 @@ def train(
     if not scored:
         raise ClusterError(f"run {run_name}: ended without a checkpoint that was evaluated.")
     best, metrics = max(scored, key=lambda pair: pair[1]["top1"])
-    return Outcome({key: float(value) for key, value in metrics.items()}, best)
+    url = f"{config.cluster.storage_url}/{run_name}/{Path(best.path).name}"
+    return Outcome({key: float(value) for key, value in metrics.items()}, best, url)
 
 
 def _fit(trainer: Any) -> Any:

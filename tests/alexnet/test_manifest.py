@@ -1,7 +1,10 @@
 """A manifest is read whole or refused with a reason."""
 
+import dataclasses
+import io
 import json
 
+import numpy as np
 import pytest
 
 from alexnet import manifest
@@ -65,6 +68,21 @@ def test_a_missing_manifest_is_named(tmp_path):
 def test_a_class_count_that_does_not_match_is_refused_with_the_right_one(tiny):
     with pytest.raises(DataError, match="model.num_classes = 10: .* has 3 classes"):
         manifest.check_classes(tiny[1], 10)
+
+
+def test_an_index_is_a_file_of_numpy(tiny):
+    store, tiny_manifest = tiny
+    for shard in tiny_manifest.shards:
+        rows = np.load(io.BytesIO(store.read(shard.index)), allow_pickle=False)
+        assert rows.dtype == manifest.SAMPLE
+        assert np.array_equal(rows, manifest.read_index(store, shard))
+
+
+def test_an_index_of_another_length_is_refused(tiny):
+    store, tiny_manifest = tiny
+    longer = dataclasses.replace(tiny_manifest.shards[0], nsamples=21)
+    with pytest.raises(DataError, match="does not hold the 21 samples"):
+        manifest.read_index(store, longer)
 
 
 def test_a_changed_index_is_noticed(tiny):

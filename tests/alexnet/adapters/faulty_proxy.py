@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that breaks its first connections."""
+"""A TCP proxy in front of a server that breaks connections."""
 
 import socket
 import threading
@@ -22,6 +22,13 @@ class Proxy:
         self.faults, self.cut_after_bytes, self.answer = faults, cut_after_bytes, answer
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.sockets = [self.listener]
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def break_next(self, faults, answer):
+        """End open connections, and give the next so many the answer."""
+        self.answer, self.faults = answer, faults
+        for each in self.sockets[1:]:
+            shut(each)
 
     def accept(self):
         with suppress(OSError):
@@ -63,11 +70,11 @@ def start(work, *args):
 
 @contextmanager
 def faulty_proxy(endpoint, faults, cut_after_bytes=None, answer=None):
-    """The URL of a `Proxy` to `endpoint`."""
+    """A `Proxy` to `endpoint`."""
     proxy = Proxy(endpoint, faults, cut_after_bytes, answer)
     start(proxy.accept)
     try:
-        yield f"http://127.0.0.1:{proxy.listener.getsockname()[1]}"
+        yield proxy
     finally:
         for each in proxy.sockets:
             shut(each)  # wakes whoever waits on it

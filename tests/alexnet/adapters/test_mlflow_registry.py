@@ -31,7 +31,7 @@ def trained(tiny_url, tmp_path_factory):
 
 @pytest.fixture
 def registered(trained, mlflow_url, monkeypatch):
-    """A function that registers the checkpoint under a name; the version's number."""
+    """A function that registers the checkpoint under a name; the version."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
 
     def register(name):
@@ -40,10 +40,10 @@ def registered(trained, mlflow_url, monkeypatch):
         config, manifest, folder, metrics = trained
         registry = dataclasses.replace(config.registry, model_name=name)
         config = dataclasses.replace(config, registry=registry)
-        tracked = TrackedRun.start(config, manifest, config.data.url, name, "unknown")
-        number = mlflow_registry.register(folder, config, manifest, tracked.run_id, metrics)
+        tracked = TrackedRun.start(config, manifest, config.data.url, name, "unknown", print)
+        version = mlflow_registry.register(folder, config, manifest, tracked.run_id, metrics)
         tracked.finish("FINISHED")
-        return number
+        return version
 
     return register
 
@@ -70,7 +70,9 @@ def test_base64_is_the_same_image(registered):
 
 
 def test_the_first_version_is_champion_and_the_second_only_challenger(registered):
-    assert [registered("aliases"), registered("aliases")] == [1, 2]
+    first, second = registered("aliases"), registered("aliases")
+    assert [first.number, second.number] == [1, 2]
+    assert [first.aliases, second.aliases] == [("challenger", "champion"), ("challenger",)]
     client = MlflowClient()
     assert int(client.get_model_version_by_alias("aliases", "champion").version) == 1
     assert int(client.get_model_version_by_alias("aliases", "challenger").version) == 2

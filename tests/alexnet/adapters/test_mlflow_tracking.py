@@ -6,14 +6,23 @@ from mlflow.tracking import MlflowClient
 from alexnet.adapters.mlflow_tracking import TrackedRun, tracking_uri
 from alexnet.errors import TrackingError
 from alexnet.progress import Event
+from tests.alexnet.adapters.faulty_proxy import faulty_proxy
 from tests.tiny_data import tiny_run
+
+UNAVAILABLE = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+)
 
 
 @pytest.fixture
-def run(tiny, tiny_url, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    return TrackedRun.start(tiny_run(tiny_url), tiny[1], tiny_url, "tiny-1", "abc")
+def start(tiny, tiny_url, monkeypatch):
+    """Begin a run at a tracker."""
+
+    def start(uri, say=print):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        return TrackedRun.start(tiny_run(tiny_url), tiny[1], tiny_url, "tiny-1", "abc", say)
+
+    return start
 
 
 def event(step, value):
@@ -21,39 +30,42 @@ def event(step, value):
 
 
 @pytest.mark.slow
-def test_metrics_wait_for_a_tracker_that_is_away_and_arrive_once(run, monkeypatch):
-    run.log(event(1, 3.0))
-    with monkeypatch.context() as away:
-
-        def refuse(*args, **kwargs):
-            raise ConnectionError("away")
-
-        away.setattr(run.client, "log_batch", refuse)
+def test_metrics_wait_for_a_tracker_that_is_away_and_arrive_once(start, mlflow_url, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    said = []
+    with faulty_proxy(mlflow_url, faults=0) as proxy:
+        run = start(proxy.url, said.append)
+        run.log(event(1, 3.0))
+        assert not said
+        proxy.break_next(1, UNAVAILABLE)
         run.log(event(2, 2.0))
-        assert "away" in run.problem
-    run.log(event(3, 1.0))
-    run.finish("FINISHED")
-    assert not run.problem
-    history = run.client.get_metric_history(run.run_id, "train/loss")
+        (problem,) = said
+        assert proxy.url in problem
+        assert "Training goes on" in problem
+        run.log(event(3, 1.0))
+        run.finish("FINISHED")
+    assert said == [problem, f"MLflow at {proxy.url}: answers again; no metric is lost."]
+    client = MlflowClient(mlflow_url)
+    history = client.get_metric_history(run.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
-    assert run.client.get_run(run.run_id).info.status == "FINISHED"
+    assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_failed_in_the_tracker(run):
+def test_a_failed_run_is_failed_in_the_tracker(start, mlflow_url):
+    run = start(mlflow_url)
     run.abandon("FAILED")
     assert MlflowClient(run.uri).get_run(run.run_id).info.status == "FAILED"
 
 
 def test_a_password_in_the_uri_is_not_shown():
-    run = TrackedRun(None, "id", "postgresql://user:secret@host/db")
+    run = TrackedRun(None, "id", "postgresql://user:secret@host/db", print)
     assert run.shown_uri == "postgresql://host/db"
 
 
-def test_a_tracker_that_is_no_uri_is_refused(tiny, tiny_url, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://x")
+def test_a_tracker_that_is_no_uri_is_refused(start):
     with pytest.raises(TrackingError, match="MLflow at gopher://x"):
-        TrackedRun.start(tiny_run(tiny_url), tiny[1], tiny_url, "tiny-1", "abc")
+        start("gopher://x")
 
 
 def test_without_the_variable_it_is_mlflows_own_default(monkeypatch):

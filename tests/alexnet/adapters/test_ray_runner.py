@@ -2,9 +2,9 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
+from ray.util.state import list_actors
 
 from alexnet import checkpoint
 from alexnet import manifest as manifests
@@ -89,15 +89,9 @@ def kept_checkpoints(folder):
 
 
 def train_worker_pids():
-    """Processes of this test's Ray Train workers: they carry the name in their title."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"ray::RayTrainWorker" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+    """Processes of this cluster's Ray Train workers."""
+    only = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
+    return [actor.pid for actor in list_actors(filters=only)]
 
 
 def test_altered_data_stops_the_run_at_once_with_its_name(connected, tiny_url, tmp_path):
