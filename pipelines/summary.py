@@ -1,5 +1,11 @@
 """What a training says of itself before and after it."""
 
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.ray_runner import Outcome
@@ -35,10 +41,20 @@ def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Vers
         f"registered  {version.name} version {version.number}, alias {aliases}",
         "",
         "next:",
-        f"  mlflow ui --backend-store-uri {tracked.shown_uri}    the run's curves"
+        *_activation(),
+        f"  mlflow ui --backend-store-uri {tracked.shown_uri}    # the run's curves"
         if tracked.uri.startswith("sqlite")
         else f"  {tracked.shown_uri}    the run's curves",
         f"  mlflow models serve -m models:/{version.name}/{version.number} --env-manager local",
-        "  python pipelines/train.py --set train.seed=1    the same with other random draws",
+        "  python pipelines/train.py --set train.seed=1    # other random draws",
     ]
     return "\n".join(lines)
+
+
+def _activation() -> list[str]:
+    """The line that puts this environment's programs on the path, where they are not."""
+    activate = Path(sys.executable).with_name("activate")
+    found = shutil.which("mlflow")
+    if not activate.exists() or (found and Path(found).parent == activate.parent):
+        return []
+    return [f"  source {shlex.quote(os.path.relpath(activate))}"]
