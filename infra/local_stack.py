@@ -385,6 +385,7 @@ def _serve(folder: Path, num_cpus: int) -> None:
         env |= {"RAY_API_SERVER_ADDRESS": head.job_address, "RAY_AUTH_MODE": "disabled"}
         settings = folder / "env.sh"
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in env.items()]
+        lines.append(f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n')
         write_private(settings, "".join(lines))
         stack.callback(settings.unlink, missing_ok=True)
         print(_welcome(env, settings), flush=True)
@@ -397,7 +398,7 @@ S3      {env["AWS_ENDPOINT_URL"]}    buckets {", ".join(BUCKETS)}
 MLflow  {env["MLFLOW_TRACKING_URI"]}
 Ray     {env["RAY_API_SERVER_ADDRESS"]}
 
-next, in another terminal with the same Python environment:
+next, in another terminal:
   source {shlex.quote(str(settings))}
   python pipelines/prepare_shards.py IMAGES s3://datasets/NAME
   ray job submit --working-dir . -- python pipelines/train.py CONFIG \\

@@ -31,6 +31,12 @@ def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Vers
     """The result, where it is, and what to try next."""
     metrics = outcome.metrics
     aliases = " and ".join(version.aliases)
+    serve = f"mlflow models serve -m models:/{version.name}/{version.number} --env-manager local"
+    if tracked.uri.startswith("sqlite"):
+        curves = f"mlflow ui --backend-store-uri {tracked.shown_uri}    # the run's curves"
+    else:
+        curves = f"{tracked.shown_uri}    the run's curves"
+        serve = f"MLFLOW_TRACKING_URI={tracked.shown_uri} {serve}"
     lines = [
         "",
         f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
@@ -42,11 +48,9 @@ def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Vers
         "",
         "next:",
         *_activation(),
-        f"  mlflow ui --backend-store-uri {tracked.shown_uri}    # the run's curves"
-        if tracked.uri.startswith("sqlite")
-        else f"  {tracked.shown_uri}    the run's curves",
-        f"  mlflow models serve -m models:/{version.name}/{version.number} --env-manager local",
-        "  python pipelines/train.py --set train.seed=1    # other random draws",
+        f"  {curves}",
+        f"  {serve}",
+        "  the same command with --set train.seed=1: other random draws",
     ]
     return "\n".join(lines)
 

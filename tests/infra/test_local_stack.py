@@ -1,6 +1,5 @@
 """The stack starts with one command, can be used as it says, and leaves nothing running."""
 
-import shlex
 import signal
 import socket
 import stat
@@ -12,6 +11,7 @@ import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 from infra import local_stack
@@ -19,9 +19,11 @@ from infra import local_stack
 COMMAND = [sys.executable, str(Path(local_stack.__file__))]
 
 
-def exported(path):
-    words = shlex.split(path.read_text())
-    return dict(word.split("=", 1) for word in words if word != "export")
+def sourced(path):
+    """Variables of a shell that has sourced the file."""
+    command = ["sh", "-c", '. "$0" && env -0', str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
 
 
 def processes_with(mark):
@@ -60,7 +62,7 @@ def stack(tmp_path_factory):
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
             time.sleep(0.2)
-        yield folder, process, exported(folder / "env.sh"), output
+        yield folder, process, sourced(folder / "env.sh"), output
     finally:
         process.terminate()
         process.wait(60)
@@ -68,7 +70,6 @@ def stack(tmp_path_factory):
 
 @pytest.mark.slow
 def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
-    boto3 = pytest.importorskip("boto3")
     _, _, env, _ = stack
     for key, value in env.items():
         monkeypatch.setenv(key, value)
@@ -93,10 +94,9 @@ def test_secrets_are_in_private_files_only(stack):
 def test_a_job_finds_the_servers_and_this_python(stack):
     _, _, env, _ = stack
     script = 'echo "$MLFLOW_TRACKING_URI $(command -v python)"'
-    submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--"]
     done = subprocess.run(
-        [*submit, "sh", "-c", script],
-        env=local_stack.environment(env),
+        ["ray", "job", "submit", "--", "sh", "-c", script],
+        env=env,
         capture_output=True,
         text=True,
         timeout=120,
