@@ -203,7 +203,7 @@ class ClusterConfig:
     cpus_per_worker: int = 1
     """CPUs that Ray sets aside for a worker: count its loader processes in."""
 
-    start_timeout_s: float = 15.0
+    start_timeout_s: float = 10.0
     """How long to wait for the cluster to have the resources; raise it where it scales up."""
 
     max_failures: int = 3

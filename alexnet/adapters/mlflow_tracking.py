@@ -10,8 +10,8 @@ from typing import Literal
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
 
 from alexnet import config as configuration
 from alexnet.config import RunConfig
@@ -165,10 +165,12 @@ def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url
 def _mended(error: Exception, uri: str) -> TrackingError:
     if isinstance(error, TrackingError):
         return error
-    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
-    kind = "refuses" if isinstance(error, MlflowException) and "://" not in reason else "failed"
+    if isinstance(error.__context__, RequestException):
+        reason = f"does not answer ({type(error.__context__).__name__})"
+    else:
+        reason = f"refuses: {next(iter(str(error).strip().splitlines()), repr(error))[:200]}"
     return TrackingError(
-        f"MLflow at {_shown(uri)}: {kind}: {reason}. Check that it runs, and MLFLOW_TRACKING_URI."
+        f"MLflow at {_shown(uri)}: {reason}. Check that it runs, and MLFLOW_TRACKING_URI."
     )
 
 

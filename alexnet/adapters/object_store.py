@@ -130,10 +130,13 @@ class LocalStore:
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
-        probe = _probe_name()
-        self.write(probe, b"probe")
-        with _local_errors(self._path(probe)):
-            self._path(probe).unlink()
+        probe = self._path(_probe_name())
+        with _local_errors(Path(self.url)):
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(b"probe")
+            finally:
+                probe.unlink(missing_ok=True)
 
     def _put(self, name: str, fill: Callable[[Path], object]) -> None:
         path = self._path(name)
@@ -216,15 +219,16 @@ class S3Store:
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
-        probe = _probe_name()
+        probe = {"Bucket": self.bucket, "Key": self._key(_probe_name())}
         try:
-            self.exists(probe)  # some servers make a bucket that is written to
+            # Some servers make a bucket that is written to: see first whether it is there.
+            _persistently(self.url, lambda: _client().get_object(**probe))
         except StoreError as error:
-            if _code(error.__cause__) not in ("AccessDenied", "403"):  # may write, not list
+            if _code(error.__cause__) not in ("NoSuchKey", "AccessDenied", "403"):
                 raise
-        self.write(probe, b"probe")
+        _persistently(self.url, lambda: _client().put_object(**probe, Body=b"probe"))
         with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
-            _client().delete_object(Bucket=self.bucket, Key=self._key(probe))
+            _client().delete_object(**probe)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{_checked(name, self.url)}".lstrip("/")
@@ -397,7 +401,7 @@ _ENDPOINT = "Correct AWS_ENDPOINT_URL, or unset it for AWS itself."
 _KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE, or the role)"
 
 _LOCAL_ADVICE = {
-    errno.ENOENT: "no such file. Correct the path, or prepare the data.",
+    errno.ENOENT: "no such file or folder. Correct the path, or prepare the data.",
     errno.ENOTDIR: "a part of this path is a file, not a folder. Name another path.",
     errno.EEXIST: "a part of this path is a file, not a folder. Name another path.",
     errno.EISDIR: "is a folder, a file is needed. Name another path.",
@@ -441,7 +445,7 @@ def _advice(error: BaseException) -> str:
         return f"{_endpoint()} does not answer over TLS as it should. {_ENDPOINT}"
     if isinstance(error, _NETWORK):
         reason = type(error).__name__
-        return f"{_endpoint()} does not answer ({reason}). Start it, or: {_ENDPOINT}"
+        return f"{_endpoint()} does not answer ({reason}). Check that it runs. {_ENDPOINT}"
     if isinstance(error, ResponseParserError):
         return f"{_endpoint()} answers, but not as S3. {_ENDPOINT}"
     return f"{' '.join(str(error).split())}. Check AWS_* and the URL."

@@ -1,5 +1,6 @@
 """Ray: the cluster, the workers, the restarts."""
 
+import errno
 import logging
 import os
 import socket
@@ -130,9 +131,12 @@ def claim(settings: ClusterConfig) -> Resources:
     """Wait until the cluster has what the run asks for.
 
     Raises:
-        ClusterError: it still has not after `cluster.start_timeout_s`.
+        ClusterError: it still has not after `cluster.start_timeout_s`; at once on this machine's
+            own cluster.
     """
-    deadline = time.monotonic() + settings.start_timeout_s
+    # A cluster that was started for this run does not grow.
+    patience_s = settings.start_timeout_s if os.environ.get("RAY_ADDRESS") else 0.0
+    deadline = time.monotonic() + patience_s
     while True:
         total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
@@ -143,9 +147,8 @@ def claim(settings: ClusterConfig) -> Resources:
             _check_storage(settings)
             return Resources(settings.num_workers or default, use_gpu)
         if time.monotonic() >= deadline:
-            raise ClusterError(
-                f"{shortage} (waited cluster.start_timeout_s = {settings.start_timeout_s:g})"
-            )
+            waited = f" (waited cluster.start_timeout_s = {patience_s:g})" if patience_s else ""
+            raise ClusterError(f"{shortage}{waited}.")
         time.sleep(0.5)
 
 
@@ -236,7 +239,7 @@ def train(
                 checkpoint_score_attribute="top1",
                 checkpoint_score_order="max",
             ),
-            callbacks=[_StopOnUserError()],  # type: ignore[list-item]
+            callbacks=[_StopEarly(config.cluster.storage_url)],  # type: ignore[list-item]
         ),
     )
     with _delivered(mailbox, watchers):
@@ -269,25 +272,31 @@ def _fit(trainer: Any) -> Any:
 
 def _user_error(error: BaseException) -> AlexNetError | None:
     """The error a user can mend inside Ray's wrappings, if there is one."""
+    return next((item for item in _unwrapped(error) if isinstance(item, AlexNetError)), None)
+
+
+def _unwrapped(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that Ray has wrapped in it, outermost first."""
     seen: list[Any] = [error]
     for item in seen:  # grows while it is walked
-        if isinstance(item, AlexNetError):
-            return item
+        yield item
         wrapped = [getattr(item, name, None) for name in _WRAPPINGS]
         seen += [inner for inner in wrapped if isinstance(inner, BaseException)]
         seen += list((getattr(item, "worker_failures", None) or {}).values())
-    return None
 
 
 _WRAPPINGS = ("controller_failure", "_base_exc", "cause", "__cause__")
 
 
-class _StopOnUserError(UserCallback):
-    """End the run at once on what no restart mends: wrong data, a damaged checkpoint.
+@dataclass
+class _StopEarly(UserCallback):
+    """End the run at once on what no restart mends: wrong data, a damaged checkpoint, a full disk.
 
     Ray would restart the workers `max_failures` times into the same error. An exception out of
     this callback ends the run. A store that does not answer is left to the restarts.
     """
+
+    storage_url: str
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Any]) -> None:
         del run_context
@@ -295,6 +304,13 @@ class _StopOnUserError(UserCallback):
             cause = _user_error(failure)
             if cause and not isinstance(cause, StoreError):
                 raise cause
+            for error in _unwrapped(failure):
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise ClusterError(
+                        f"cluster.storage_url = {self.storage_url!r}: a checkpoint cannot be "
+                        "written: no space left. Free some, or set another place; checkpoints "
+                        "written before are kept."
+                    ) from error
 
 
 @contextmanager

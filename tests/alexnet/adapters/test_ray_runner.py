@@ -107,6 +107,14 @@ def test_altered_data_stops_the_run_at_once_with_its_name(connected, tiny_url, t
         train(str(folder), tmp_path / "runs", "altered")
 
 
+def test_a_full_disk_stops_the_run_at_once_with_the_folder(connected, tiny_url, tmp_path):
+    checkpoint_folder = tmp_path / "full" / "step-00000008"
+    checkpoint_folder.mkdir(parents=True)
+    (checkpoint_folder / "state.pt").symlink_to("/dev/full")
+    with pytest.raises(ClusterError, match=f"'{tmp_path}': .* no space left"):
+        train(tiny_url, tmp_path, "full")
+
+
 def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
     with pytest.raises(ClusterError, match=r"cluster.device = 'gpu': the cluster has no GPU"):
         ray_runner.claim(ClusterConfig(device="gpu", start_timeout_s=0))
