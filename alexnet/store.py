@@ -1,6 +1,6 @@
 """What the data side needs of a place that keeps files: a Protocol, so that it stays pure.
 
-`alexnet/adapters/object_store.py` has the real ones, for local folders and for S3.
+`alexnet/adapters/object_store/` has the real ones, for local folders and for S3.
 """
 
 from pathlib import Path

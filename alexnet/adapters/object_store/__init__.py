@@ -1,0 +1,28 @@
+"""Local folders and S3 behind one interface, `alexnet.store.Store`."""
+
+import re
+
+from alexnet.adapters.object_store.local import LocalStore, expanded
+from alexnet.adapters.object_store.s3 import S3Store
+from alexnet.adapters.object_store.s3_client import forget_client
+from alexnet.errors import StoreError
+from alexnet.store import Store
+
+__all__ = ["LocalStore", "S3Store", "forget_client", "open_store"]
+
+
+def open_store(url: str) -> Store:
+    """The store at a local path or `s3://bucket/prefix`. Nothing is contacted yet.
+
+    Raises:
+        StoreError: another scheme, or no bucket.
+    """
+    if not url or "\0" in url:
+        raise StoreError(f"{url!r}: names no place. Give a local path or s3://bucket/prefix.")
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", url):
+        return LocalStore(str(expanded(url).resolve()))
+    match = re.fullmatch(r"s3://([A-Za-z0-9._-]+)(?:/(.*))?", url, re.DOTALL)
+    if not match:
+        raise StoreError(f"{url}: must be a local path or s3://bucket/prefix.")
+    bucket, prefix = match.groups(default="")
+    return S3Store(bucket, prefix.strip("/"))

@@ -1,0 +1,121 @@
+"""A folder on this machine, or on a file system that all nodes mount."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet.adapters.object_store.checks import checked_name, probe_name, whole
+from alexnet.errors import StoreError
+
+PARTIAL = ".partial"
+"""Ends the name of a file that is being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStore:
+    """A folder on this machine, or on a file system that all nodes mount."""
+
+    url: str
+    """Absolute path."""
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Store.read`."""
+        path = self._path(name)
+        with local_errors(path), path.open("rb") as file:
+            file.seek(offset)
+            data = file.read() if length is None else file.read(length)
+        return whole(data, length, str(path), offset)
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `Store.write`."""
+        self._put(name, lambda partial: partial.write_bytes(data))
+
+    def upload(self, path: Path, name: str) -> None:
+        """See `Store.upload`."""
+        with local_errors(path):
+            path.open("rb").close()
+        self._put(name, lambda partial: shutil.copyfile(path, partial))
+
+    def exists(self, name: str) -> bool:
+        """See `Store.exists`."""
+        path = self._path(name)
+        with local_errors(path):
+            return path.is_file()
+
+    def list(self) -> list[str]:
+        """See `Store.list`."""
+        root = Path(self.url)
+        with local_errors(root):
+            if root.exists() and not root.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "", self.url)
+            files = [path for path in root.rglob("*") if path.is_file()]
+        names = [path.relative_to(root).as_posix() for path in files]
+        return sorted(name for name in names if not name.endswith(PARTIAL))
+
+    def check_writable(self) -> None:
+        """See `Store.check_writable`."""
+        probe = self._path(probe_name())
+        with local_errors(Path(self.url)):
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                probe.write_bytes(b"probe")
+            finally:
+                probe.unlink(missing_ok=True)
+
+    def _put(self, name: str, fill: Callable[[Path], object]) -> None:
+        path = self._path(name)
+        partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+        with local_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                fill(partial)
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        return Path(self.url) / checked_name(name, self.url)
+
+
+def expanded(path: str) -> Path:
+    """The path with `~` replaced.
+
+    Raises:
+        StoreError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise StoreError(f"{path}: no such home directory. Write the path out.") from error
+
+
+@contextmanager
+def local_errors(path: Path) -> Iterator[None]:
+    """Errors of the file system as `StoreError` with the path in front."""
+    try:
+        yield
+    except OSError as error:
+        advice = _LOCAL_ADVICE.get(error.errno or 0)
+        found = f"{error.strerror or error}. Check the path."
+        raise StoreError(f"{path}: {advice or found}") from error
+
+
+_LOCAL_ADVICE = {
+    errno.ENOENT: "no such file or folder. Correct the path, or prepare the data.",
+    errno.ENOTDIR: "a part of this path is a file, not a folder. Name another path.",
+    errno.EEXIST: "a part of this path is a file, not a folder. Name another path.",
+    errno.EISDIR: "is a folder, a file is needed. Name another path.",
+    errno.EACCES: "permission denied. Change its owner or mode, or name another path.",
+    errno.EPERM: "permission denied. Change its owner or mode, or name another path.",
+    errno.EROFS: "the file system is read-only. Name another path.",
+    errno.ENOSPC: "no space left on the disk. Free some, or name another path.",
+    errno.EDQUOT: "the disk quota is used up. Free some, or name another path.",
+    errno.EFBIG: "larger than a file may be here. Raise the limit, or name another path.",
+}

@@ -1,0 +1,180 @@
+"""Objects in S3, or in a server that speaks its protocol.
+
+A body that breaks half-way is read on from the byte where it broke, pinned to the object's ETag, so
+that two halves are never of two different objects.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import botocore.exceptions as boto
+
+from alexnet.adapters.object_store.checks import ShortError, checked_name, probe_name, whole
+from alexnet.adapters.object_store.local import local_errors
+from alexnet.adapters.object_store.s3_client import ENDPOINT_ADVICE, client, endpoint
+from alexnet.adapters.object_store.s3_errors import error_code, s3_errors, transient
+from alexnet.errors import StoreError
+
+PART_BYTES = 8 * 2**20
+"""Largest ranged read. A break costs at most this much again; throughput is flat above it."""
+
+DEADLINE_S = 18.0
+"""After this long without success no further attempt is begun: a server that is away is named
+within 30 s."""
+
+MAX_ATTEMPTS = 50
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Store:
+    """Objects under a prefix of a bucket."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Store.read`."""
+        where = self._where(name)
+        body = _Body(where, self.bucket, self._key(name), offset, length)
+        while not body.complete:
+            persistently(where, body.read_part, body.progress)
+        return whole(bytes(body.data), length, where, offset)
+
+    def write(self, name: str, data: bytes) -> None:
+        """See `Store.write`."""
+        key = self._key(name)
+        persistently(
+            self._where(name),
+            lambda: client().put_object(Bucket=self.bucket, Key=key, Body=data),
+        )
+
+    def upload(self, path: Path, name: str) -> None:
+        """See `Store.upload`."""
+        key = self._key(name)
+        with local_errors(path):
+            path.open("rb").close()
+        # Its parts are retried inside, for a file should not start again because one part failed.
+        with s3_errors(self._where(name)):
+            client(attempts=2).upload_file(str(path), self.bucket, key)
+
+    def exists(self, name: str) -> bool:
+        """See `Store.exists`."""
+        try:
+            # Not HEAD: that has no body, which tells a missing object from a missing bucket.
+            self.read(name, 0, 1)
+        except StoreError as error:
+            if error_code(error.__cause__) == "NoSuchKey":
+                return False
+            if not isinstance(error, ShortError):
+                raise
+        return True
+
+    def list(self) -> list[str]:
+        """See `Store.list`."""
+        folder = f"{self.prefix}/" if self.prefix else ""
+        names: list[str] = []
+        query: dict[str, str] = {"Bucket": self.bucket, "Prefix": folder}
+        while True:
+            page = persistently(self.url, lambda: client().list_objects_v2(**query))
+            keys = [entry["Key"] for entry in page.get("Contents", ())]
+            names += [key.removeprefix(folder) for key in keys if not key.endswith("/")]
+            if not page.get("IsTruncated"):
+                return sorted(names)
+            query["ContinuationToken"] = page["NextContinuationToken"]
+
+    def check_writable(self) -> None:
+        """See `Store.check_writable`."""
+        probe = {"Bucket": self.bucket, "Key": self._key(probe_name())}
+        try:
+            # Some servers make a bucket that is written to: see first whether it is there.
+            persistently(self.url, lambda: client().get_object(**probe))
+        except StoreError as error:
+            if error_code(error.__cause__) not in ("NoSuchKey", "AccessDenied", "403"):
+                raise
+        persistently(self.url, lambda: client().put_object(**probe, Body=b"probe"))
+        with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
+            client().delete_object(**probe)
+
+    def _key(self, name: str) -> str:
+        return f"{self.prefix}/{checked_name(name, self.url)}".lstrip("/")
+
+    def _where(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+
+class _Body:
+    """The bytes of an object that have been read so far, and where to go on."""
+
+    def __init__(self, where: str, bucket: str, key: str, offset: int, length: int | None) -> None:
+        self.where, self.bucket, self.key, self.offset = where, bucket, key, offset
+        self.end = None if length is None else offset + length
+        self.etag: str | None = None
+        self.data = bytearray()
+
+    @property
+    def complete(self) -> bool:
+        return self.end is not None and self.progress() >= self.end
+
+    def progress(self) -> int:
+        """The next byte to read."""
+        return self.offset + len(self.data)
+
+    def read_part(self) -> None:
+        """Read on; what came before a break is kept."""
+        begin = self.progress()
+        last = begin + PART_BYTES if self.end is None else min(self.end, begin + PART_BYTES)
+        query = {"Bucket": self.bucket, "Key": self.key, "Range": f"bytes={begin}-{last - 1}"}
+        if self.etag:
+            query["IfMatch"] = self.etag
+        try:
+            answer = client().get_object(**query)
+        except boto.ClientError as error:
+            if error_code(error) not in ("InvalidRange", "416"):
+                raise
+            self.end = begin  # nothing from here on: `whole` judges whether that is enough
+            return
+        size = answer.get("ContentRange", "").rpartition("/")[2]
+        if not size.isdigit() or "ETag" not in answer:
+            raise StoreError(
+                f"{self.where}: {endpoint()} answers, but not as S3. {ENDPOINT_ADVICE}"
+            )
+        self.etag = answer["ETag"]
+        self.end = int(size) if self.end is None else min(self.end, int(size))
+        for piece in answer["Body"].iter_chunks(2**18):
+            self.data += piece
+
+
+def persistently(where: str, attempt: Callable[[], T], progress: Callable[[], int] = int) -> T:
+    """What `attempt` returns, tried again after a break until `DEADLINE_S` pass without progress.
+
+    Args:
+        where: begins the message of a failure.
+        attempt: may be repeated.
+        progress: rises with what attempts achieve though they fail.
+    """
+    begun, reached = time.monotonic(), progress()
+    for number in range(MAX_ATTEMPTS):
+        try:
+            with s3_errors(where):
+                return attempt()
+        except StoreError as error:
+            if progress() > reached:
+                begun, reached = time.monotonic(), progress()
+            pause = min(4.0, 0.1 * 2**number) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            late = time.monotonic() + pause > begun + DEADLINE_S
+            if late or number + 1 == MAX_ATTEMPTS or not transient(error.__cause__):
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
