@@ -30,7 +30,7 @@ format: $(VENV)/dev  ## rewrite the code in the one format
 	$(RUN)ruff check --fix .
 
 stack: $(VENV)/dev  ## an S3 server, MLflow and a Ray cluster on this machine, until Ctrl-C
-	$(RUN)python infra/local_stack.py
+	$(RUN)python -m infra.local_stack
 
 clean:  ## remove the environment and what runs left here
 	rm -rf $(VENV) data runs mlruns mlflow.db

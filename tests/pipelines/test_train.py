@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import manifest
 from alexnet.adapters.object_store import open_store
-from infra.local_stack import free_ports
+from infra.processes import free_ports
 from pipelines import train
 
 ROOT = Path(__file__).parents[2]

@@ -123,7 +123,7 @@ def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
-    from infra.local_stack import free_ports
+    from infra.processes import free_ports
 
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: does not answer"):

