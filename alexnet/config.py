@@ -60,7 +60,8 @@ class DataConfig:
     """Where the images are and in which order they are read (`alexnet/plan.py`)."""
 
     url: str = ""
-    """Folder with `manifest.json`, local or `s3://bucket/prefix`. Empty: the embedded digits."""
+    """Folder with `manifest.json`, local or `s3://bucket/prefix`, or one of the manifests in it,
+    `.../manifest-<digest>.json`. Empty: the embedded digits."""
 
     image_px: int = 224
     """Side of the square the network sees."""
@@ -69,17 +70,34 @@ class DataConfig:
     """Canonical streams the epoch is cut into; divides the global batch. At least the number of
     loader processes ever used with this run, because a stream is read by one process."""
 
-    window_samples: int = 2048
-    """Samples that a stream shuffles, and reads ahead, as one."""
+    window_samples: int = 1024
+    """Samples that a stream shuffles as one, and holds in memory: a loader process holds this many
+    files of each of its streams. Together, `num_streams * window_samples` are mixed."""
+
+    read_ahead_mib: int = 256
+    """Memory of a loader process for samples that are read before their window's turn."""
 
     loader_processes: int = 4
     """Processes per worker that read, decode and augment; 0 does it in the training process."""
+
+    max_bad_share: float = 0.001
+    """Share of a process's samples in an epoch that may be unreadable: each is replaced by another,
+    drawn by its number, and listed. More stop the run."""
+
+    max_bad_in_a_row: int = 8
+    """Unreadable samples that a stream may have one after another; more stop the run, because then
+    a shard is broken."""
 
     def __post_init__(self) -> None:
         check = checker(self, "data")
         check("image_px", self.image_px >= MIN_IMAGE_PX, f"must be {MIN_IMAGE_PX} or more")
         check("num_streams", self.num_streams >= 1, "must be 1 or more")
         check("window_samples", self.window_samples >= 1, "must be 1 or more")
+        check(
+            "read_ahead_mib", self.read_ahead_mib >= 0, "must be 0 or more; 0 reads nothing ahead"
+        )
+        check("max_bad_share", 0 <= self.max_bad_share <= 1, "must be in [0, 1]")
+        check("max_bad_in_a_row", self.max_bad_in_a_row >= 0, "must be 0 or more")
         check("loader_processes", 0 <= self.loader_processes <= 64, "must be in [0, 64]")
 
 

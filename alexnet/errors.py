@@ -21,6 +21,10 @@ class StoreError(AlexNetError):
     """Files or objects cannot be read or written."""
 
 
+class StoreUnavailableError(StoreError):
+    """The store does not answer, or not now: what may well succeed later."""
+
+
 class CheckpointError(AlexNetError):
     """A checkpoint is incomplete, or belongs to another run."""
 

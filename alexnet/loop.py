@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import checkpoint, model, optim, schedule, seeds
+from alexnet.batch import Batch, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.config import RunConfig
 from alexnet.errors import DataError
@@ -20,14 +21,7 @@ from alexnet.manifest import Manifest
 from alexnet.metrics import Counts
 from alexnet.progress import Event
 from alexnet.store import Store
-from alexnet.stream import (
-    Batch,
-    TrainParts,
-    ValidationParts,
-    ValidationStream,
-    join,
-    training_batches,
-)
+from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
 from alexnet.worker import Worker
 
 VALIDATION_BATCH_SIZE = 256

@@ -1,49 +1,86 @@
-"""The data set: which shards, how many samples, which bytes, and where each sample lies in them.
+"""The data set: its classes, its colours, and the shards of each split.
 
-`manifest.json` lies beside the shards. It is a superset of the shard list of WebDataset's `wids`
-(`wids_version` and `shardlist` with `url`, `nsamples`, `filesize`), so tools that read that can
-read ours. Its own SHA-256 is the identity of the data set. Each shard has an index: a NumPy file
-with one row (`SAMPLE`) for each sample. With it any run of samples is one ranged read, and an
-altered byte cannot pass unseen.
+`manifest.json` lies beside the shards and is small whatever the size of the data set. It names one
+table a split, a NumPy file with two columns: the samples of each shard, and the digest of its
+index. So digests chain from the manifest's own, which is the data set's identity, down to the
+CRC-32C of every sample. `docs/data-format.md` describes the files.
 """
 
 import hashlib
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet import index
 from alexnet.errors import DataError
-from alexnet.store import Store
+from alexnet.index import Index
+from alexnet.store import Store, read_verified
 
 MANIFEST_NAME = "manifest.json"
+"""The newest manifest of a folder. A copy of each, `manifest-<digest>.json`, stays."""
 
 FORMAT = "alexnet-shards"
 VERSION = 1
 """Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
 
-SAMPLE = np.dtype([("offset", "<u8"), ("length", "<u4"), ("label", "<u4"), ("crc32c", "<u4")])
-"""Index row: the image's first byte inside the tar, its bytes, its class, its CRC-32C."""
+SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One tar, and what it must be."""
+    """One tar."""
 
-    url: str
+    name: str
     """File name beside the manifest."""
-    split: str
-    nsamples: int
-    filesize: int
-    sha256: str
-    index: str
-    """File name of the index beside the manifest."""
-    index_sha256: str
+    num_samples: int
+    index_sha256: bytes
+    """Digest of the index file, 32 bytes."""
+
+    @property
+    def index(self) -> str:
+        """File name of the index."""
+        return index.name_of(self.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The shards of `train` or `val` as columns: 36 bytes a shard, because there may be 10^6."""
+
+    sizes: NDArray[np.uint32]
+    """(shards,): samples of each."""
+    index_sha256: NDArray[np.uint8]
+    """(shards, 32): digest of each index file."""
+    names: str | NDArray[np.bytes_]
+    """Pattern with one `%d`, such as `train-%06d.tar`; else (shards,) file names."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, number: int) -> Shard:
+        """A shard by its position.
+
+        Raises:
+            IndexError: there are fewer.
+        """
+        return Shard(
+            name=self._name(number),
+            num_samples=int(self.sizes[number]),
+            index_sha256=self.index_sha256[number].tobytes(),
+        )
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all shards."""
+        return int(self.sizes.sum(dtype=np.int64))
+
+    def _name(self, number: int) -> str:
+        if isinstance(self.names, str):
+            return self.names % number
+        return bytes(self.names[number]).decode()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,58 +94,100 @@ class Colour:
     what PCA lighting shifts along (Krizhevsky et al. 2012, section 4.1)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Manifest:
-    """What `manifest.json` says, and the digest of its bytes."""
+    """What `manifest.json` and its tables say, and the digest of its bytes."""
 
     name: str
     classes: tuple[str, ...]
     """Names in label order."""
     colour: Colour
-    shards: tuple[Shard, ...]
+    splits: Mapping[str, Split]
     digest: str
     """SHA-256 (hex) of the file: the identity of the data set."""
 
-    def split(self, split: str) -> tuple[Shard, ...]:
-        """Shards of `train` or `val`, in order.
+    def split(self, split: str) -> Split:
+        """The shards of `train` or `val`.
 
         Raises:
             DataError: there are none.
         """
-        shards = tuple(shard for shard in self.shards if shard.split == split)
-        if not shards:
+        if split not in self.splits:
             raise DataError(f"the data set {self.name!r} has no {split!r} split. Prepare it anew.")
-        return shards
+        return self.splits[split]
 
     def num_samples(self, split: str) -> int:
         """Samples in a split."""
-        return sum(shard.nsamples for shard in self.split(split))
+        return self.split(split).num_samples
 
 
-def to_json(name: str, classes: Sequence[str], colour: Colour, shards: Sequence[Shard]) -> bytes:
-    """The bytes of `manifest.json`; the same data set gives the same bytes."""
-    tree = {
-        "format": FORMAT,
-        "version": VERSION,
-        "wids_version": 1,
-        "name": name,
-        "classes": list(classes),
-        "colour": asdict(colour),
-        "shardlist": [asdict(shard) for shard in shards],
-    }
-    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+def publish(
+    store: Store,
+    name: str,
+    classes: Sequence[str],
+    colour: Colour,
+    splits: Mapping[str, Sequence[Shard]],
+) -> Manifest:
+    """Write the tables, then the manifest, then make it the folder's newest.
 
-
-def parse(data: bytes, where: str) -> Manifest:
-    """Read `manifest.json`.
-
-    Args:
-        data: its bytes.
-        where: what messages call it.
+    Every shard and index must be in place. What was published before stays valid under
+    `manifest-<digest>.json`, for no file but `manifest.json` is ever replaced.
 
     Raises:
+        StoreError: the store cannot be written.
+    """
+    described = {}
+    for split, shards in splits.items():
+        pattern = f"{split}-%06d.tar"
+        regular = all(shard.name == pattern % i for i, shard in enumerate(shards))
+        table = _table(shards, named=not regular)
+        digest = hashlib.sha256(table).hexdigest()
+        file = f"{split}-{digest[:12]}.shards.npy"
+        store.write(file, table)
+        described[split] = {
+            "num_samples": sum(shard.num_samples for shard in shards),
+            "num_shards": len(shards),
+            "names": pattern if regular else None,
+            "table": file,
+            "sha256": digest,
+        }
+    data = _to_json(name, classes, colour, described)
+    store.write(permanent_name(data), data)
+    store.write(MANIFEST_NAME, data)
+    return parse(data, store, MANIFEST_NAME)
+
+
+def permanent_name(data: bytes) -> str:
+    """Under which a manifest stays: `manifest-<first 12 digits of its SHA-256>.json`."""
+    return f"manifest-{hashlib.sha256(data).hexdigest()[:12]}.json"
+
+
+def locate(url: str) -> tuple[str, str]:
+    """Folder and manifest file that a data set's URL names: a folder means its newest manifest."""
+    folder, slash, file = url.rpartition("/")
+    if file.endswith(".json"):
+        return (folder or slash or "."), file
+    return url, MANIFEST_NAME
+
+
+def read(store: Store, name: str = MANIFEST_NAME) -> Manifest:
+    """Read a manifest and its tables.
+
+    Raises:
+        StoreError: a file is missing or cannot be reached.
+        DataError: it is not a manifest, or a table is not the one it names.
+    """
+    return parse(store.read(name), store, name)
+
+
+def parse(data: bytes, store: Store, name: str) -> Manifest:
+    """Read the bytes of a manifest; its tables come from the store.
+
+    Raises:
+        StoreError: a table is missing or cannot be reached.
         DataError: it is not a manifest, or of a version that this code does not know.
     """
+    where = f"{store.url}/{name}"
     try:
         tree = json.loads(data)
     except ValueError as error:
@@ -122,7 +201,13 @@ def parse(data: bytes, where: str) -> Manifest:
             "Use the release that wrote it, or prepare the data anew."
         )
     try:
-        return _from_tree(tree, hashlib.sha256(data).hexdigest())
+        return Manifest(
+            name=str(tree["name"]),
+            classes=tuple(tree["classes"]),
+            colour=_colour(tree["colour"]),
+            splits={split: _read_split(store, tree["splits"][split]) for split in tree["splits"]},
+            digest=hashlib.sha256(data).hexdigest(),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{where}: {type(error).__name__}: {error}: a field is missing or of another kind. "
@@ -133,24 +218,27 @@ def parse(data: bytes, where: str) -> Manifest:
 _PREPARE = "Write one with pipelines/prepare_shards.py."
 
 
-def _from_tree(tree: dict[str, Any], digest: str) -> Manifest:
-    colour = tree["colour"]
-    manifest = Manifest(
-        name=tree["name"],
-        classes=tuple(tree["classes"]),
-        colour=Colour(
-            mean=_triple(colour["mean"]),
-            std=_triple(colour["std"]),
-            axes=tuple(_triple(row) for row in colour["axes"]),
-        ),
-        shards=tuple(Shard(**shard) for shard in tree["shardlist"]),
-        digest=digest,
+def _to_json(name: str, classes: Sequence[str], colour: Colour, splits: dict[str, Any]) -> bytes:
+    tree = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "classes": list(classes),
+        "colour": asdict(colour),
+        "splits": splits,
+    }
+    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _colour(tree: dict[str, Any]) -> Colour:
+    colour = Colour(
+        mean=_triple(tree["mean"]),
+        std=_triple(tree["std"]),
+        axes=tuple(_triple(row) for row in tree["axes"]),
     )
-    if not all(shard.nsamples > 0 and shard.filesize > 0 for shard in manifest.shards):
-        raise ValueError("a shard without samples")
-    if len(manifest.colour.axes) != 3 or min(manifest.colour.std) <= 0:
+    if len(colour.axes) != 3 or min(colour.std) <= 0:
         raise ValueError("colour needs three axes and standard deviations above 0")
-    return manifest
+    return colour
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:
@@ -158,14 +246,63 @@ def _triple(values: Sequence[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def read(store: Store) -> Manifest:
-    """Read the manifest of the data set in `store`.
+def _table(shards: Sequence[Shard], *, named: bool) -> bytes:
+    names = [shard.name.encode() for shard in shards] if named else None
+    width = max(map(len, names)) if names else 0
+    record = np.zeros((), _table_dtype(len(shards), width))
+    record["num_samples"] = [shard.num_samples for shard in shards]
+    digests = b"".join(shard.index_sha256 for shard in shards)
+    record["index_sha256"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    if names:
+        record["name"] = names
+    return index.npy_bytes(record)
+
+
+def _table_dtype(num_shards: int, name_bytes: int) -> np.dtype[np.void]:
+    """Whole columns one after another, so that planning touches the sizes alone."""
+    fields: list[Any] = [
+        ("num_samples", "<u4", (num_shards,)),
+        ("index_sha256", "u1", (num_shards, 32)),
+    ]
+    if name_bytes:
+        fields.append(("name", f"S{name_bytes}", (num_shards,)))
+    return np.dtype(fields)
+
+
+def _read_split(store: Store, tree: dict[str, Any]) -> Split:
+    file, count, names = str(tree["table"]), int(tree["num_shards"]), tree["names"]
+    data = read_verified(store, file, bytes.fromhex(tree["sha256"]))
+    width = 0
+    if names is None:
+        # The column of names is what is left of the file; its width is not said elsewhere.
+        header_bytes = 10 + int.from_bytes(data[8:10], "little")
+        width = (len(data) - header_bytes) // count - _table_dtype(1, 0).itemsize
+    record = index.from_npy(data, _table_dtype(count, width))
+    split = Split(
+        sizes=record["num_samples"],
+        index_sha256=record["index_sha256"],
+        names=record["name"] if names is None else str(names),
+    )
+    if not count or not split.sizes.all() or split.num_samples != tree["num_samples"]:
+        raise ValueError(f"{file} does not hold {tree['num_samples']} samples in full shards")
+    return split
+
+
+def read_index(store: Store, shard: Shard) -> Index:
+    """Index of a shard, checked against the manifest.
 
     Raises:
-        StoreError: it is missing or cannot be reached.
-        DataError: it is not a manifest.
+        StoreError: it cannot be read.
+        DataError: its digest is not the manifest's, or it has another number of samples.
     """
-    return parse(store.read(MANIFEST_NAME), f"{store.url}/{MANIFEST_NAME}")
+    data = read_verified(store, shard.index, shard.index_sha256)
+    try:
+        return index.parse(data, shard.num_samples)
+    except ValueError as error:
+        raise DataError(
+            f"{store.url}/{shard.index}: does not hold the {shard.num_samples} samples that the "
+            "manifest says. Prepare the data anew."
+        ) from error
 
 
 def check_classes(manifest: Manifest, num_classes: int) -> None:
@@ -179,44 +316,3 @@ def check_classes(manifest: Manifest, num_classes: int) -> None:
             f"model.num_classes = {num_classes}: the data set {manifest.name!r} has "
             f"{len(manifest.classes)} classes. Set model.num_classes={len(manifest.classes)}."
         )
-
-
-def index_bytes(rows: NDArray[np.void]) -> bytes:
-    """An index as the bytes of a `.npy` file.
-
-    Args:
-        rows: (number of samples,) of dtype `SAMPLE`.
-    """
-    buffer = io.BytesIO()
-    np.save(buffer, rows, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def read_index(store: Store, shard: Shard) -> NDArray[np.void]:
-    """Index of a shard, (nsamples,) of dtype `SAMPLE`, checked against the manifest.
-
-    Raises:
-        StoreError: it cannot be read.
-        DataError: its digest is not the manifest's, or it has another number of samples.
-    """
-    data = store.read(shard.index)
-    if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-        raise DataError(
-            f"{store.url}/{shard.index}: SHA-256 is not the manifest's, so the file was changed "
-            "after the data set was written. Restore it, or prepare the data anew."
-        )
-    # Not np.load: that parses the header as Python source, which now and then fails where several
-    # threads do it at once (CPython 3.11, issue 106905). The format's version 1.0 has the header's
-    # length in bytes 8 and 9; what the header says, our own version says too.
-    header_bytes = 10 + int.from_bytes(data[8:10], "little")
-    if len(data) != header_bytes + shard.nsamples * SAMPLE.itemsize:
-        raise DataError(
-            f"{store.url}/{shard.index}: does not hold the {shard.nsamples} samples that the "
-            "manifest says. Prepare the data anew."
-        )
-    return np.frombuffer(data, SAMPLE, offset=header_bytes)
-
-
-def crc32c(data: bytes) -> int:
-    """CRC-32C (Castagnoli) of `data`."""
-    return int(google_crc32c.value(data))

@@ -15,7 +15,7 @@ costs one permutation of the shards.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Run(NamedTuple):
 class Window(NamedTuple):
     """Samples that a stream reads and shuffles as one."""
 
+    epoch: int
     start: int
     """Position in the stream of the window's first sample."""
     runs: tuple[Run, ...]
@@ -49,7 +50,7 @@ class EpochPlan:
 
     def __init__(
         self,
-        shard_sizes: Sequence[int] | NDArray[np.int64],
+        shard_sizes: Sequence[int] | NDArray[np.integer[Any]],
         *,
         seed: int,
         epoch: int,
@@ -117,7 +118,9 @@ class EpochPlan:
             if end > position:
                 rng = seeds.generator(self.seed, "window", self.epoch, stream, number)
                 start = stream * self.stream_samples + begin
-                yield Window(begin, self._runs(start, end - begin), rng.permutation(end - begin))
+                yield Window(
+                    self.epoch, begin, self._runs(start, end - begin), rng.permutation(end - begin)
+                )
             begin, end = end, end + self.window_samples
             number += 1
 
@@ -148,14 +151,19 @@ def share(items: int, part: int, parts: int) -> range:
     return range(items * part // parts, items * (part + 1) // parts)
 
 
-def runs_in_order(shard_sizes: Sequence[int], samples: range) -> list[Run]:
-    """A range of the split's samples, in manifest order, as runs inside shards."""
+def runs_in_order(ends: NDArray[np.int64], samples: range) -> list[Run]:
+    """A range of the split's samples, in manifest order, as runs inside shards.
+
+    Args:
+        ends: (shards,), the position behind each shard's last sample.
+        samples: inside the split.
+    """
     runs = []
-    base = 0
-    for shard, size in enumerate(shard_sizes):
-        first = max(samples.start - base, 0)
-        last = min(samples.stop - base, size)
-        if first < last:
-            runs.append(Run(shard, first, last - first))
-        base += size
+    at = samples.start
+    shard = int(np.searchsorted(ends, at, side="right"))
+    while at < samples.stop:
+        base = int(ends[shard - 1]) if shard else 0
+        last = min(samples.stop, int(ends[shard]))
+        runs.append(Run(shard, at - base, last - at))
+        at, shard = last, shard + 1
     return runs

@@ -16,9 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from alexnet import images, manifest
+from alexnet import images, index, manifest
 from alexnet.errors import DataError
-from alexnet.manifest import SAMPLE, Colour, Manifest, Shard
+from alexnet.index import SAMPLE, Index
+from alexnet.manifest import Colour, Manifest, Shard
 from alexnet.store import Store
 
 COLOUR_SIDE_PX = 32
@@ -97,20 +98,16 @@ def write_dataset(
     """
     refuse_existing(store)
     colours = ColourSums()
-    shards: list[Shard] = []
+    shards: dict[str, list[Shard]] = {split: [] for split in splits}
     for split, samples in splits.items():
-        written = 0
         for number, chunk in enumerate(_chunks(samples, samples_per_shard)):
-            shards.append(_write_shard(store, split, number, chunk))
-            written += len(chunk)
+            shards[split].append(write_shard(store, f"{split}-{number:06d}.tar", chunk))
             if split == "train":
                 for sample in chunk:
                     colours.add(sample.jpeg)
-        if not written:
+        if not shards[split]:
             raise DataError(f"{store.url}: the {split!r} split has no image, so nothing to write.")
-    data = manifest.to_json(name, classes, colours.colour(), shards)
-    store.write(manifest.MANIFEST_NAME, data)
-    return manifest.parse(data, store.url)
+    return manifest.publish(store, name, classes, colours.colour(), shards)
 
 
 def refuse_existing(store: Store) -> None:
@@ -138,7 +135,12 @@ def _chunks(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
         yield chunk
 
 
-def _write_shard(store: Store, split: str, number: int, samples: list[Sample]) -> Shard:
+def write_shard(store: Store, name: str, samples: list[Sample]) -> Shard:
+    """Write a tar and its index; the same samples give the same bytes.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
     rows = np.zeros(len(samples), SAMPLE)
     with tempfile.TemporaryDirectory(prefix="shard-") as folder:
         path = Path(folder) / "shard.tar"
@@ -146,23 +148,14 @@ def _write_shard(store: Store, split: str, number: int, samples: list[Sample]) -
             for row, sample in enumerate(samples):
                 _add(tar, f"{sample.key}.cls", str(sample.label).encode())
                 start = _add(tar, f"{sample.key}.jpg", sample.jpeg)
-                crc = manifest.crc32c(sample.jpeg)
+                crc = index.crc32c(sample.jpeg)
                 rows[row] = (start, len(sample.jpeg), sample.label, crc)
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        shard_name = f"{split}-{number:06d}.tar"
-        index = manifest.index_bytes(rows)
-        store.upload(path, shard_name)
-        store.write(f"{split}-{number:06d}.index.npy", index)
-        return Shard(
-            url=shard_name,
-            split=split,
-            nsamples=len(samples),
-            filesize=path.stat().st_size,
-            sha256=digest,
-            index=f"{split}-{number:06d}.index.npy",
-            index_sha256=hashlib.sha256(index).hexdigest(),
-        )
+            digest = hashlib.file_digest(file, "sha256").digest()
+        data = index.to_bytes(Index(path.stat().st_size, digest, rows))
+        store.upload(path, name)
+    store.write(index.name_of(name), data)
+    return Shard(name=name, num_samples=len(samples), index_sha256=hashlib.sha256(data).digest())
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:

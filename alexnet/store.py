@@ -3,8 +3,27 @@
 `alexnet/adapters/object_store/` has the real ones, for local folders and for S3.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
+
+from alexnet.errors import DataError
+
+READS = 8
+"""How often altered bytes are read before they count as lying altered in the store. Where a fifth
+of all answers is spoilt on the way, 8 in a row are in 1 of 400,000 cases."""
+
+
+class File(Protocol):
+    """A file that must stay as it was when it was opened. Safe to share between threads."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes `offset` to `offset + length`.
+
+        Raises:
+            StoreError: it was deleted, replaced or cut since, or cannot be reached.
+        """
+        ...
 
 
 class Store(Protocol):
@@ -20,6 +39,19 @@ class Store(Protocol):
 
         Raises:
             StoreError: the file is missing, shorter than asked for, or cannot be reached.
+        """
+        ...
+
+    def open(self, name: str, *, num_bytes: int, sha256: bytes) -> File:
+        """A file to be read in pieces, all of which are of one version.
+
+        Args:
+            name: of the file.
+            num_bytes: that it must have; checked at the first read.
+            sha256: digest of its content, 32 bytes, by which it may be kept nearer.
+
+        Raises:
+            StoreError: it is missing or cannot be reached.
         """
         ...
 
@@ -62,3 +94,20 @@ class Store(Protocol):
             StoreError: this identity may not write here, or there is no room.
         """
         ...
+
+
+def read_verified(store: Store, name: str, sha256: bytes) -> bytes:
+    """A whole file whose digest is known; read anew if it was altered on the way.
+
+    Raises:
+        StoreError: it cannot be read.
+        DataError: its digest is another one each time, so it lies altered in the store.
+    """
+    for _ in range(READS):
+        data = store.read(name)
+        if hashlib.sha256(data).digest() == sha256:
+            return data
+    raise DataError(
+        f"{store.url}/{name}: SHA-256 is not the manifest's, so the file was changed after the "
+        "data set was written. Restore it, or prepare the data anew."
+    )

@@ -1,30 +1,34 @@
-"""Plan and store to batches: read ahead, check, decode, augment, and put a step's parts together.
+"""Plan and store to batches: read ahead, decode, augment, and put a step's parts together.
 
-A loader process owns some of its worker's streams. Threads read its streams' next windows by
-ranged reads while the process decodes and augments; the training process joins the parts of a
-step in stream order, so that a batch does not depend on how many processes made it. Pixels leave
-as uint8 and are normalised on the device.
+A loader process owns some of its worker's streams. Threads read its streams' next windows while
+the process decodes and augments; the training process joins the parts of a step in stream order,
+so that a batch does not depend on how many processes made it. Pixels leave as uint8 and are
+normalised on the device.
 """
 
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from alexnet import augment, manifest, seeds
+from alexnet import augment, seeds
+from alexnet.bad_samples import BadBudget
+from alexnet.batch import Batch, Skipped
 from alexnet.config import AugmentConfig, DataConfig, TrainConfig
 from alexnet.errors import AlexNetError, DataError
-from alexnet.manifest import Manifest, Shard
-from alexnet.plan import EpochPlan, Run, runs_in_order, share
+from alexnet.manifest import Manifest
+from alexnet.plan import EpochPlan, Window, runs_in_order, share
+from alexnet.read_ahead import ReadAhead
+from alexnet.shard_reader import Encoded, ShardReader
 from alexnet.store import Store
 
 Item = TypeVar("Item")
@@ -32,66 +36,11 @@ Item = TypeVar("Item")
 READ_THREADS = 8
 """Ranged reads under way at once in a loader process; a read is mostly waiting for the store."""
 
-INDEXES_KEPT = 64
-"""Shard indexes kept in memory by a reader; 20 bytes a sample each."""
+REPLACEMENTS = 10
+"""Samples drawn in place of a bad one before the data set counts as broken."""
 
 PARTS_AHEAD = 4
 """Parts of steps that each loader process may have ready before they are asked for."""
-
-
-class Batch(NamedTuple):
-    """Images of one step, or a part of them."""
-
-    images: Tensor
-    """(N, H, W, 3) uint8 RGB."""
-    labels: Tensor
-    """(N,) int64."""
-    ids: Tensor
-    """(N,) int64, the sample's position in its split, in manifest order."""
-
-
-class Encoded(NamedTuple):
-    """A sample as it lies in a shard."""
-
-    sample_id: int
-    label: int
-    data: bytes
-
-
-class ShardReader:
-    """Samples of one split by ranged reads, each checked against its CRC-32C."""
-
-    def __init__(self, store: Store, shards: tuple[Shard, ...]) -> None:
-        self.store = store
-        self.shards = shards
-        sizes = np.array([shard.nsamples for shard in shards], np.int64)
-        self.bases = np.cumsum(sizes) - sizes
-        self._index = lru_cache(maxsize=INDEXES_KEPT)(
-            lambda number: manifest.read_index(store, shards[number])
-        )
-
-    def read(self, run: Run) -> list[Encoded]:
-        """The samples of a run, by one ranged read.
-
-        Raises:
-            StoreError: the shard cannot be read.
-            DataError: a sample's bytes or the index are not those that were written.
-        """
-        shard = self.shards[run.shard]
-        rows = self._index(run.shard)[run.first : run.first + run.num_samples]
-        begin = int(rows[0]["offset"])
-        end = int(rows[-1]["offset"]) + int(rows[-1]["length"])
-        block = self.store.read(shard.url, begin, end - begin)
-        samples = []
-        for number, (offset, length, label, crc) in enumerate(rows.tolist(), run.first):
-            data = block[offset - begin : offset - begin + length]
-            if manifest.crc32c(data) != crc:
-                raise DataError(
-                    f"{self.store.url}/{shard.url}: sample {number} at byte {offset}: CRC-32C is "
-                    "not the index's, so its bytes were changed. Restore the shard."
-                )
-            samples.append(Encoded(int(self.bases[run.shard]) + number, label, data))
-        return samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +63,7 @@ class TrainParts(IterableDataset[Any]):
     def plan(self, epoch: int) -> EpochPlan:
         """The order of an epoch."""
         return EpochPlan(
-            [shard.nsamples for shard in self.manifest.split("train")],
+            self.manifest.split("train").sizes,
             seed=self.train.seed,
             epoch=epoch,
             num_streams=self.data.num_streams,
@@ -130,29 +79,79 @@ class TrainParts(IterableDataset[Any]):
         loader, loaders = _loader()
         streams = [mine[i] for i in share(len(mine), loader, loaders)]
         reader = ShardReader(self.store, self.manifest.split("train"))
+        plan = lru_cache(maxsize=2)(self.plan)
+        steps = plan(0).steps
+        windows = [self._windows(stream, plan) for stream in streams]
         with ThreadPoolExecutor(READ_THREADS) as threads:
-            steps_per_epoch = self.plan(0).steps
-            first_epoch, skipped = divmod(self.start_step, steps_per_epoch)
-            for epoch in range(first_epoch, self.train.epochs):
-                plan = self.plan(epoch)
-                position = skipped * plan.per_step
-                skipped = 0
-                sources = [
-                    _stream_samples(plan, stream, position, reader, threads) for stream in streams
-                ]
-                for _ in range(position // plan.per_step, plan.steps):
-                    samples = [next(source) for source in sources for _ in range(plan.per_step)]
-                    yield self._decode(samples, epoch)
+            ahead = ReadAhead(reader, windows, threads, self.data.read_ahead_mib * 2**20)
+            filler = Filler(self, reader, len(streams))
+            for step in range(self.start_step, steps * self.train.epochs):
+                epoch, number = divmod(step, steps)
+                per_step = plan(epoch).per_step
+                places = range(number * per_step, (number + 1) * per_step)
+                samples = [ahead.take(i, epoch, at) for i in range(len(streams)) for at in places]
+                yield filler.fill(samples, epoch)
+                ahead.pump()
 
-    def _decode(self, samples: list[Encoded], epoch: int) -> Batch:
-        axes = np.array(self.manifest.colour.axes)
+    def _windows(self, stream: int, plan: Callable[[int], EpochPlan]) -> Iterator[Window]:
+        """The stream's windows from `start_step` to the end of training."""
+        epoch, number = divmod(self.start_step, plan(0).steps)
+        position = number * plan(epoch).per_step
+        for later in range(epoch, self.train.epochs):
+            yield from plan(later).windows(stream, position)
+            position = 0
 
-        def view(sample: Encoded) -> NDArray[np.uint8]:
-            # Keyed by the sample, not by who draws: pixels do not depend on the worker.
-            rng = seeds.generator(self.train.seed, "augment", epoch, sample.sample_id)
-            return augment.augment(sample.data, self.data.image_px, self.augment, axes, rng)
 
-        return _batch(samples, self.data.image_px, view, self.store.url)
+class Filler:
+    """Samples to pixels; what cannot be used is replaced and counted."""
+
+    def __init__(self, parts: TrainParts, reader: ShardReader, num_streams: int) -> None:
+        self._parts, self._reader = parts, reader
+        self._axes = np.array(parts.manifest.colour.axes)
+        self._ends = np.cumsum(reader.split.sizes, dtype=np.int64)
+        self._budget = BadBudget(parts.data, parts.plan(0).stream_samples * num_streams)
+
+    def fill(self, samples: list[Encoded], epoch: int) -> Batch:
+        """A part of a step.
+
+        Raises:
+            DataError: too many samples are bad.
+        """
+        side = self._parts.data.image_px
+        images = np.empty((len(samples), side, side, 3), np.uint8)
+        used, skipped = [], []
+        for row, sample in enumerate(samples):
+            try:
+                images[row] = self._view(sample, epoch)
+                self._budget.count(epoch, None)
+                used.append(sample)
+            except DataError as error:
+                name = self._reader.name_of(sample.sample_id)
+                skipped.append(Skipped(epoch, sample.sample_id, name, str(error)))
+                self._budget.count(epoch, skipped[-1])
+                used.append(self._replace(skipped[-1], images[row]))
+        return _batch(images, used, tuple(skipped))
+
+    def _replace(self, skipped: Skipped, out: NDArray[np.uint8]) -> Encoded:
+        """Another sample of the split, drawn by the bad one's number: the same on any worker."""
+        for attempt in range(REPLACEMENTS):
+            draw = ("replace", skipped.epoch, skipped.sample_id, attempt)
+            drawn = seeds.derive(self._parts.train.seed, *draw) % int(self._ends[-1])
+            (run,) = runs_in_order(self._ends, range(drawn, drawn + 1))
+            (sample,) = self._reader.read(run)
+            with suppress(DataError):
+                out[:] = self._view(sample, skipped.epoch)
+                return sample
+        raise DataError(
+            f"{self._parts.store.url}/{skipped.name}: {skipped.reason}; nor can {REPLACEMENTS} "
+            "samples drawn in its place be used. Restore the shards, or prepare the data anew."
+        )
+
+    def _view(self, sample: Encoded, epoch: int) -> NDArray[np.uint8]:
+        parts = self._parts
+        # Keyed by the sample, not by who draws: pixels do not depend on the worker.
+        rng = seeds.generator(parts.train.seed, "augment", epoch, sample.sample_id)
+        return augment.augment(sample.file(), parts.data.image_px, parts.augment, self._axes, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,23 +169,31 @@ class ValidationParts(IterableDataset[Any]):
         return _errors_as_items(self._parts())
 
     def _parts(self) -> Iterator[Batch]:
-        shards = self.manifest.split("val")
-        sizes = [shard.nsamples for shard in shards]
-        mine = share(sum(sizes), self.rank, self.world_size)
+        split = self.manifest.split("val")
+        mine = share(split.num_samples, self.rank, self.world_size)
         loader, loaders = _loader()
-        reader = ShardReader(self.store, shards)
+        reader = ShardReader(self.store, split)
+        ends = np.cumsum(split.sizes, dtype=np.int64)
         batches = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
         with ThreadPoolExecutor(READ_THREADS) as threads:
             reads = (
-                [threads.submit(reader.read, run) for run in runs_in_order(sizes, batch)]
+                [threads.submit(reader.read, run) for run in runs_in_order(ends, batch)]
                 for batch in batches[loader::loaders]
             )
             for futures in _one_ahead(reads):
                 samples = [sample for future in futures for sample in future.result()]
-                yield _batch(samples, self.data.image_px, self._view, self.store.url)
+                views = [self._view(sample, reader) for sample in samples]
+                yield _batch(np.stack(views), samples)
 
-    def _view(self, sample: Encoded) -> NDArray[np.uint8]:
-        return augment.evaluate_view(sample.data, self.data.image_px)
+    def _view(self, sample: Encoded, reader: ShardReader) -> NDArray[np.uint8]:
+        # Validation counts every image: none can be left out, or be counted for another.
+        try:
+            return augment.evaluate_view(sample.file(), self.data.image_px)
+        except DataError as error:
+            raise DataError(
+                f"{self.store.url}/{reader.name_of(sample.sample_id)}: {error}. Restore the "
+                "shard, or prepare the data anew."
+            ) from error
 
 
 def training_batches(parts: TrainParts, *, pin_memory: bool = False) -> Iterator[list[Batch]]:
@@ -216,34 +223,6 @@ class ValidationStream:
         return _groups(_raise_errors(self._loader), 1)
 
 
-def join(parts: list[Batch], device: torch.device) -> Batch:
-    """Put parts end to end on a device; from pinned memory the copies run beside the computation.
-
-    Returns:
-        (N, H, W, 3) uint8 images, (N,) labels and ids, N the sum over the parts.
-    """
-    if len(parts) == 1:
-        return Batch(*(field.to(device, non_blocking=True) for field in parts[0]))
-    if device.type == "cpu":
-        return Batch(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
-    moved = [Batch(*(field.to(device, non_blocking=True) for field in part)) for part in parts]
-    return Batch(*(torch.cat(fields) for fields in zip(*moved, strict=True)))
-
-
-def _stream_samples(
-    plan: EpochPlan, stream: int, position: int, reader: ShardReader, threads: ThreadPoolExecutor
-) -> Iterator[Encoded]:
-    """A stream's samples from `position` on; the next window is read while this one is used."""
-    windows = (
-        (window, [threads.submit(reader.read, run) for run in window.runs])
-        for window in plan.windows(stream, position)
-    )
-    for window, futures in _one_ahead(windows):
-        samples = [sample for future in futures for sample in future.result()]
-        for place in window.order[max(0, position - window.start) :]:
-            yield samples[place]
-
-
 def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     """The same items, each asked for before the one in front of it is handed out."""
     held: list[Item] = []
@@ -254,17 +233,14 @@ def _one_ahead(items: Iterable[Item]) -> Iterator[Item]:
     yield from held
 
 
-def _batch(samples: list[Encoded], side_px: int, view: Any, where: str) -> Batch:
-    images = np.empty((len(samples), side_px, side_px, 3), np.uint8)
-    for row, sample in enumerate(samples):
-        try:
-            images[row] = view(sample)
-        except DataError as error:
-            raise DataError(f"{where}: sample {sample.sample_id}: {error}") from error
+def _batch(
+    images: NDArray[np.uint8], samples: list[Encoded], skipped: tuple[Skipped, ...] = ()
+) -> Batch:
     return Batch(
         torch.from_numpy(images),
         torch.tensor([sample.label for sample in samples]),
         torch.tensor([sample.sample_id for sample in samples]),
+        skipped,
     )
 
 
@@ -306,7 +282,8 @@ def _raise_errors(items: Iterable[Any]) -> Iterator[Batch]:
     for item in items:
         if isinstance(item, AlexNetError):
             raise item
-        yield Batch(*item)
+        images, labels, ids, skipped = item
+        yield Batch(images, labels, ids, tuple(Skipped(*fields) for fields in skipped))
 
 
 def _groups(items: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

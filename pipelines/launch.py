@@ -39,14 +39,15 @@ def prepare(config: RunConfig) -> Inputs:
         AlexNetError: something is missing, does not fit or cannot be written.
     """
     tracking_uri()
-    store = open_store(config.data.url or str(DIGITS_DIR))
+    folder, name = manifests.locate(config.data.url or str(DIGITS_DIR))
+    store = open_store(folder)
     if not config.data.url and not store.exists(MANIFEST_NAME):
         digits.write(store)
-    manifest = manifests.read(store)
+    manifest = manifests.read(store, name)
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")
     EpochPlan(  # refuses a batch larger than the data set
-        [shard.nsamples for shard in manifest.split("train")],
+        manifest.split("train").sizes,
         seed=config.train.seed,
         epoch=0,
         num_streams=config.data.num_streams,

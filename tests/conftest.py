@@ -12,7 +12,7 @@ from alexnet.adapters import object_store
 from alexnet.adapters.object_store import open_store
 from infra import servers
 from infra.processes import BIN
-from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
+from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, spoil, tiny_run
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -110,6 +110,19 @@ def tiny(tiny_url):
     """Store and manifest of the tiny data set."""
     store = open_store(tiny_url)
     return store, manifest.read(store)
+
+
+@pytest.fixture
+def spoilt(tiny_url, tmp_path):
+    """A function that copies the tiny data set and alters some images; its URL and folder."""
+
+    def copy(bad=()):
+        folder = tmp_path / uuid.uuid4().hex
+        shutil.copytree(tiny_url, folder)
+        spoil(folder, bad)
+        return str(folder), folder
+
+    return copy
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from alexnet import config, images
+from alexnet import config, images, manifest
+from alexnet.adapters.object_store import open_store
 from alexnet.shards import Sample
 
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 103, 29, 3  # primes: nothing divides them
@@ -35,3 +36,19 @@ def tiny_run(url, **train):
             "train": {"epochs": 2, "global_batch_size": 12, **train},
         }
     )
+
+
+def spoil(folder, sample_ids):
+    """Alter the training images with these ids where they lie; the indexes stay."""
+    store = open_store(str(folder))
+    split = manifest.read(store).split("train")
+    entries = [
+        (shard.name, row) for shard in split for row in manifest.read_index(store, shard).samples
+    ]
+    for sample_id in sample_ids:
+        name, row = entries[sample_id]
+        with (folder / name).open("r+b") as tar:
+            tar.seek(int(row["offset"]) + int(row["length"]) // 2)
+            byte = tar.read(1)[0]
+            tar.seek(-1, 1)
+            tar.write(bytes([byte ^ 1]))

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from alexnet.adapters.ray_mailbox import Mailbox
 from alexnet.config import ClusterConfig, RunConfig
-from alexnet.errors import AlexNetError, ClusterError, StoreError
+from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
 from alexnet.loop import Trainer
 from alexnet.manifest import Manifest
 from alexnet.progress import Event
@@ -290,7 +290,7 @@ _WRAPPINGS = ("controller_failure", "_base_exc", "cause", "__cause__")
 
 @dataclass
 class _StopEarly(UserCallback):
-    """End the run at once on what no restart mends: wrong data, a damaged checkpoint, a full disk.
+    """End the run at once on what no restart mends: wrong or missing data, a full disk.
 
     Ray would restart the workers `max_failures` times into the same error. An exception out of
     this callback ends the run. A store that does not answer is left to the restarts.
@@ -302,7 +302,7 @@ class _StopEarly(UserCallback):
         del run_context
         for failure in worker_exceptions.values():
             cause = _user_error(failure)
-            if cause and not isinstance(cause, StoreError):
+            if cause and not isinstance(cause, StoreUnavailableError):
                 raise cause
             for error in _unwrapped(failure):
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

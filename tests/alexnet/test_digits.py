@@ -13,6 +13,6 @@ def test_it_has_1797_digits_in_two_splits_and_all_classes(tmp_path):
     for split in ("train", "val"):
         labels = Counter()
         for shard in made.split(split):
-            labels.update(manifest.read_index(store, shard)["label"].tolist())
+            labels.update(manifest.read_index(store, shard).samples["label"].tolist())
         assert set(labels) == set(range(10))
     assert made.classes == tuple("0123456789")

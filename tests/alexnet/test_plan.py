@@ -141,6 +141,6 @@ def test_runs_in_order_name_each_sample_of_a_range_once(sizes, data):
     start = data.draw(st.integers(0, sum(sizes)))
     stop = data.draw(st.integers(start, sum(sizes)))
     line = [(shard, i) for shard, size in enumerate(sizes) for i in range(size)]
-    runs = runs_in_order(sizes, range(start, stop))
+    runs = runs_in_order(np.cumsum(sizes), range(start, stop))
     read = [(run.shard, run.first + i) for run in runs for i in range(run.num_samples)]
     assert read == line[start:stop]

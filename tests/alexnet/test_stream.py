@@ -3,16 +3,8 @@
 import pytest
 import torch
 
-from alexnet.errors import DataError
-from alexnet.plan import Run
-from alexnet.stream import (
-    ShardReader,
-    TrainParts,
-    ValidationParts,
-    ValidationStream,
-    join,
-    training_batches,
-)
+from alexnet.batch import join
+from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
 from tests.tiny_data import NUM_VAL, tiny_run
 
 CPU = torch.device("cpu")
@@ -41,7 +33,9 @@ def batches(parts):
 
 
 def same(one, two):
-    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    """Whether two batches are, to the pixel."""
+    pairs = zip(one[:3], two[:3], strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and one.skipped == two.skipped
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -93,31 +87,3 @@ def test_validation_sees_every_image_once_on_any_number_of_workers(tiny, world_s
         )
         ids += [i for group in ValidationStream(parts) for i in join(group, CPU).ids.tolist()]
     assert ids == list(range(NUM_VAL))
-
-
-class Altered:
-    """A store that flips one bit of every shard, and leaves indexes alone."""
-
-    def __init__(self, store):
-        self.store, self.url = store, store.url
-
-    def read(self, name, offset=0, length=None):
-        data = bytearray(self.store.read(name, offset, length))
-        if name.endswith(".tar"):
-            data[len(data) // 2] ^= 1
-        return bytes(data)
-
-
-def test_one_flipped_bit_is_noticed_and_the_shard_is_named(tiny):
-    store, manifest = tiny
-    reader = ShardReader(Altered(store), manifest.split("train"))
-    with pytest.raises(DataError, match=r"train-000000\.tar: sample 0 .* CRC-32C"):
-        reader.read(Run(0, 0, 1))
-
-
-@pytest.mark.slow
-def test_an_error_in_a_loader_process_arrives_as_itself(tiny):
-    store, manifest = tiny
-    parts = train_parts((Altered(store), manifest), loaders=1)
-    with pytest.raises(DataError, match="CRC-32C is not the index's"):
-        batches(parts)

@@ -31,7 +31,7 @@ def test_a_folder_becomes_a_data_set_on_disk(pictures, tmp_path, capsys):
     assert prepare_shards.main([str(pictures), str(destination), "--samples-per-shard", "4"]) == 0
     made = manifest.read(open_store(str(destination)))
     assert made.classes == ("cat", "dog")
-    assert [shard.nsamples for shard in made.split("train")] == [4, 4, 2]
+    assert list(made.split("train").sizes) == [4, 4, 2]
     assert made.num_samples("val") == 4
     assert made.digest in capsys.readouterr().out
 
@@ -44,15 +44,15 @@ def test_a_tar_becomes_the_same_data_set_in_s3(pictures, tmp_path, s3_env, bucke
     local, remote = str(tmp_path / "set"), f"{bucket_url}/set"
     assert prepare_shards.main([str(pictures), local]) == 0
     assert prepare_shards.main([str(tar), remote]) == 0
-    assert manifest.read(open_store(local)) == manifest.read(open_store(remote))
+    assert manifest.read(open_store(local)).digest == manifest.read(open_store(remote)).digest
 
 
 def test_the_short_side_is_scaled(pictures, tmp_path):
     store = open_store(str(tmp_path / "small"))
     assert prepare_shards.main([str(pictures), store.url, "--short-side", "30"]) == 0
     shard = manifest.read(store).split("val")[0]
-    row = manifest.read_index(store, shard)[0]
-    jpeg = store.read(shard.url, int(row["offset"]), int(row["length"]))
+    row = manifest.read_index(store, shard).samples[0]
+    jpeg = store.read(shard.name, int(row["offset"]), int(row["length"]))
     assert images.decode(jpeg).shape == (30, 40, 3)
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
 

@@ -5,6 +5,8 @@ from pathlib import PurePosixPath
 
 from alexnet.errors import StoreError
 
+REPLACED = "replaced while it was read. Data sets must not change under a run: start anew."
+
 
 class ShortError(StoreError):
     """The file has fewer bytes than were asked for."""
@@ -35,6 +37,14 @@ def whole(data: bytes, length: int | None, where: str, offset: int) -> bytes:
             "cut. Restore it, or prepare the data anew."
         )
     return data
+
+
+def other_size(where: str, num_bytes: int, expected: int) -> StoreError:
+    """The error for a file that is not as long as its index says."""
+    return StoreError(
+        f"{where}: has {num_bytes} bytes, not {expected}: replaced or cut since the data set was "
+        "written. Restore it, or prepare the data anew."
+    )
 
 
 def probe_name() -> str:

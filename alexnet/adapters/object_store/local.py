@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet.adapters.object_store.checks import checked_name, probe_name, whole
+from alexnet.adapters.object_store.checks import (
+    REPLACED,
+    checked_name,
+    other_size,
+    probe_name,
+    whole,
+)
 from alexnet.errors import StoreError
 
 PARTIAL = ".partial"
@@ -30,6 +36,16 @@ class LocalStore:
             file.seek(offset)
             data = file.read() if length is None else file.read(length)
         return whole(data, length, str(path), offset)
+
+    def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "LocalFile":
+        """See `Store.open`."""
+        del sha256
+        path = self._path(name)
+        with local_errors(path):
+            found = path.stat()
+        if found.st_size != num_bytes:
+            raise other_size(str(path), found.st_size, num_bytes)
+        return LocalFile(path, _version(found))
 
     def write(self, name: str, data: bytes) -> None:
         """See `Store.write`."""
@@ -82,6 +98,28 @@ class LocalStore:
 
     def _path(self, name: str) -> Path:
         return Path(self.url) / checked_name(name, self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """See `alexnet.store.File`."""
+
+    path: Path
+    version: tuple[int, ...]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See `File.read`."""
+        with local_errors(self.path), self.path.open("rb") as file:
+            if _version(os.fstat(file.fileno())) != self.version:
+                raise StoreError(f"{self.path}: {REPLACED}")
+            file.seek(offset)
+            data = file.read(length)
+        return whole(data, length, str(self.path), offset)
+
+
+def _version(found: os.stat_result) -> tuple[int, ...]:
+    """Another one for a file that was written to or replaced."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def expanded(path: str) -> Path:

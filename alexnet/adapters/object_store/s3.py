@@ -14,11 +14,27 @@ from typing import TypeVar
 
 import botocore.exceptions as boto
 
-from alexnet.adapters.object_store.checks import ShortError, checked_name, probe_name, whole
+from alexnet.adapters.object_store.checks import (
+    REPLACED,
+    ShortError,
+    checked_name,
+    other_size,
+    probe_name,
+    whole,
+)
 from alexnet.adapters.object_store.local import local_errors
-from alexnet.adapters.object_store.s3_client import ENDPOINT_ADVICE, client, endpoint
-from alexnet.adapters.object_store.s3_errors import error_code, s3_errors, transient
-from alexnet.errors import StoreError
+from alexnet.adapters.object_store.s3_client import (
+    ENDPOINT_ADVICE,
+    client,
+    endpoint,
+    renew_clients,
+)
+from alexnet.adapters.object_store.s3_errors import (
+    error_code,
+    retry_after_s,
+    s3_errors,
+)
+from alexnet.errors import StoreError, StoreUnavailableError
 
 PART_BYTES = 8 * 2**20
 """Largest ranged read. A break costs at most this much again; throughput is flat above it."""
@@ -46,11 +62,12 @@ class S3Store:
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Store.read`."""
-        where = self._where(name)
-        body = _Body(where, self.bucket, self._key(name), offset, length)
-        while not body.complete:
-            persistently(where, body.read_part, body.progress)
-        return whole(bytes(body.data), length, where, offset)
+        return _read(self.body(name, offset, length, _Pin()))
+
+    def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "S3File":
+        """See `Store.open`."""
+        del sha256
+        return S3File(self, name, num_bytes)
 
     def write(self, name: str, data: bytes) -> None:
         """See `Store.write`."""
@@ -107,6 +124,10 @@ class S3Store:
         with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
             client().delete_object(**probe)
 
+    def body(self, name: str, offset: int, length: int | None, pin: "_Pin") -> "_Body":
+        """Part of an object, to be read."""
+        return _Body(self._where(name), self.bucket, self._key(name), offset, length, pin)
+
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{checked_name(name, self.url)}".lstrip("/")
 
@@ -114,13 +135,44 @@ class S3Store:
         return f"{self.url}/{name}"
 
 
+class S3File:
+    """See `alexnet.store.File`."""
+
+    def __init__(self, store: S3Store, name: str, num_bytes: int) -> None:
+        self._store, self._name, self._pin = store, name, _Pin(num_bytes)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See `File.read`."""
+        return _read(self._store.body(self._name, offset, length, self._pin))
+
+
+@dataclass(slots=True)
+class _Pin:
+    """Which version of an object is read."""
+
+    num_bytes: int | None = None
+    """That it must have; None: whatever it has."""
+    etag: str | None = None
+    """None until the first answer."""
+
+    def check(self, where: str, num_bytes: int, etag: str) -> None:
+        """Pin the version of the first answer, and hold all others to it."""
+        if self.num_bytes is not None and self.num_bytes != num_bytes:
+            raise other_size(where, num_bytes, self.num_bytes)
+        if self.etag not in (None, etag):
+            raise StoreError(f"{where}: {REPLACED}")
+        self.etag = etag
+
+
 class _Body:
     """The bytes of an object that have been read so far, and where to go on."""
 
-    def __init__(self, where: str, bucket: str, key: str, offset: int, length: int | None) -> None:
-        self.where, self.bucket, self.key, self.offset = where, bucket, key, offset
+    def __init__(
+        self, where: str, bucket: str, key: str, offset: int, length: int | None, pin: _Pin
+    ) -> None:
+        self.where, self.bucket, self.key = where, bucket, key
+        self.offset, self.length, self.pin = offset, length, pin
         self.end = None if length is None else offset + length
-        self.etag: str | None = None
         self.data = bytearray()
 
     @property
@@ -136,8 +188,8 @@ class _Body:
         begin = self.progress()
         last = begin + PART_BYTES if self.end is None else min(self.end, begin + PART_BYTES)
         query = {"Bucket": self.bucket, "Key": self.key, "Range": f"bytes={begin}-{last - 1}"}
-        if self.etag:
-            query["IfMatch"] = self.etag
+        if self.pin.etag:
+            query["IfMatch"] = self.pin.etag
         try:
             answer = client().get_object(**query)
         except boto.ClientError as error:
@@ -150,10 +202,16 @@ class _Body:
             raise StoreError(
                 f"{self.where}: {endpoint()} answers, but not as S3. {ENDPOINT_ADVICE}"
             )
-        self.etag = answer["ETag"]
+        self.pin.check(self.where, int(size), answer["ETag"])
         self.end = int(size) if self.end is None else min(self.end, int(size))
         for piece in answer["Body"].iter_chunks(2**18):
             self.data += piece
+
+
+def _read(body: _Body) -> bytes:
+    while not body.complete:
+        persistently(body.where, body.read_part, body.progress)
+    return whole(bytes(body.data), body.length, body.where, body.offset)
 
 
 def persistently(where: str, attempt: Callable[[], T], progress: Callable[[], int] = int) -> T:
@@ -173,8 +231,11 @@ def persistently(where: str, attempt: Callable[[], T], progress: Callable[[], in
             if progress() > reached:
                 begun, reached = time.monotonic(), progress()
             pause = min(4.0, 0.1 * 2**number) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            pause = max(pause, retry_after_s(error.__cause__))
             late = time.monotonic() + pause > begun + DEADLINE_S
-            if late or number + 1 == MAX_ATTEMPTS or not transient(error.__cause__):
+            if late or number + 1 == MAX_ATTEMPTS or not isinstance(error, StoreUnavailableError):
                 raise
+            if error_code(error.__cause__) == "ExpiredToken":
+                renew_clients()
             time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")

@@ -32,6 +32,12 @@ def forget_client() -> None:
     _clients.clear()
 
 
+def renew_clients() -> None:
+    """Ask boto3's chain for credentials again, because those in use have expired."""
+    with _building:
+        _clients.clear()
+
+
 os.register_at_fork(after_in_child=forget_client)
 
 

@@ -7,8 +7,9 @@ import botocore.exceptions as boto
 from boto3.exceptions import Boto3Error
 from botocore.parsers import ResponseParserError
 
+from alexnet.adapters.object_store.checks import REPLACED
 from alexnet.adapters.object_store.s3_client import ENDPOINT_ADVICE, endpoint
-from alexnet.errors import StoreError
+from alexnet.errors import StoreError, StoreUnavailableError
 
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 """HTTP statuses of a server that may well answer the next request."""
@@ -24,9 +25,14 @@ def s3_errors(where: str) -> Iterator[None]:
         yield
     except Boto3Error as error:  # upload_file wraps the error that says why
         cause = error.__cause__ or error.__context__ or error
-        raise StoreError(f"{where}: {_advice(cause)}") from cause
+        raise _store_error(where, cause) from cause
     except (boto.BotoCoreError, boto.ClientError, ResponseParserError, OSError) as error:
-        raise StoreError(f"{where}: {_advice(error)}") from error
+        raise _store_error(where, error) from error
+
+
+def _store_error(where: str, error: BaseException) -> StoreError:
+    kind = StoreUnavailableError if transient(error) else StoreError
+    return kind(f"{where}: {_advice(error)}")
 
 
 def error_code(error: BaseException | None) -> str:
@@ -35,11 +41,18 @@ def error_code(error: BaseException | None) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def retry_after_s(error: BaseException | None) -> float:
+    """How long the server asks to be left alone; 0 where it does not say."""
+    response = error.response if isinstance(error, boto.ClientError) else {}
+    asked = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after", "")
+    return float(asked) if asked.isdigit() else 0.0
+
+
 def transient(error: BaseException | None) -> bool:
     """Whether the next request may well succeed."""
     if isinstance(error, boto.ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return status in TRANSIENT
+        return status in TRANSIENT or error_code(error) == "ExpiredToken"
     if isinstance(error, boto.SSLError | boto.ProxyConnectionError):
         return False  # a matter of settings
     return isinstance(error, _NETWORK)
@@ -62,9 +75,8 @@ _ADVICE = {
     "RequestTimeTooSkewed": "this machine's clock is wrong. Set it.",
     "PermanentRedirect": "the bucket is in another region. Set AWS_DEFAULT_REGION to it.",
     "AuthorizationHeaderMalformed": "the region is not the bucket's. Set AWS_DEFAULT_REGION to it.",
-    "412": "replaced while it was read. Data sets must not change under a run: start anew.",
-    "PreconditionFailed": "replaced while it was read. Data sets must not change under a run: "
-    "start anew.",
+    "412": REPLACED,
+    "PreconditionFailed": REPLACED,
 }
 """By S3's error codes, or the HTTP status where an answer has none."""
 

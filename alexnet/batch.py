@@ -1,0 +1,49 @@
+"""What a loader hands over: the images of a step or a part of them, and what was left out."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Skipped(NamedTuple):
+    """A sample that could not be used in an epoch."""
+
+    epoch: int
+    sample_id: int
+    name: str
+    """Shard and name of the sample."""
+    reason: str
+
+
+class Batch(NamedTuple):
+    """Images of one step, or a part of them."""
+
+    images: Tensor
+    """(N, H, W, 3) uint8 RGB."""
+    labels: Tensor
+    """(N,) int64."""
+    ids: Tensor
+    """(N,) int64, the sample's position in its split, in manifest order."""
+    skipped: tuple[Skipped, ...] = ()
+    """Whose places other samples have taken."""
+
+
+def join(parts: list[Batch], device: torch.device) -> Batch:
+    """Put parts end to end on a device; from pinned memory the copies run beside the computation.
+
+    Returns:
+        (N, H, W, 3) uint8 images, (N,) labels and ids, N the sum over the parts.
+    """
+    images, labels, ids = (
+        torch.cat(fields) if len(fields) > 1 else fields[0]
+        for fields in zip(*(_moved(part, device) for part in parts), strict=True)
+    )
+    return Batch(images, labels, ids, tuple(item for part in parts for item in part.skipped))
+
+
+def _moved(part: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    images, labels, ids = (
+        field.to(device, non_blocking=True) for field in (part.images, part.labels, part.ids)
+    )
+    return images, labels, ids

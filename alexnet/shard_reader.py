@@ -1,0 +1,131 @@
+"""Samples of a split by ranged reads, each checked against its CRC-32C."""
+
+import tarfile
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from alexnet import manifest
+from alexnet.errors import AlexNetError, DataError
+from alexnet.index import Index, crc32c
+from alexnet.manifest import Split
+from alexnet.plan import Run
+from alexnet.store import READS, File, Store
+
+PIECE_BYTES = 8 * 2**20
+"""Largest read that is asked for at once, but for single samples that are larger."""
+
+SHARDS_KEPT = 64
+"""Shards whose index a reader keeps in memory; 20 bytes a sample each."""
+
+
+class Encoded(NamedTuple):
+    """A sample as it lies in a shard."""
+
+    sample_id: int
+    """Position in its split, in manifest order."""
+    label: int
+    data: bytes
+    problem: str = ""
+    """Why the bytes are not those that were written; empty if they are."""
+
+    def file(self) -> bytes:
+        """The image file.
+
+        Raises:
+            DataError: the bytes are not those that were written.
+        """
+        if self.problem:
+            raise DataError(self.problem)
+        return self.data
+
+
+class Piece(NamedTuple):
+    """A part of a run that is read at once."""
+
+    run: Run
+    num_bytes: int
+
+
+class ShardReader:
+    """Reads runs of samples. Safe to share between threads; for one process."""
+
+    def __init__(self, store: Store, split: Split) -> None:
+        self.store, self.split = store, split
+        self.bases = np.cumsum(split.sizes, dtype=np.int64) - split.sizes
+        self._opened = lru_cache(maxsize=SHARDS_KEPT)(self._open)
+
+    def pieces(self, run: Run) -> list[Piece]:
+        """Cut a run into reads of at most `PIECE_BYTES`; reads the shard's index.
+
+        Raises:
+            StoreError, DataError: see `read`.
+        """
+        rows = self._opened(run.shard)[1].samples[run.first : run.first + run.num_samples]
+        ends = rows["offset"] + rows["length"]
+        pieces, first = [], 0
+        while first < len(rows):
+            begin = int(rows["offset"][first])
+            # Always one sample at least, however large.
+            last = max(first + 1, int(np.searchsorted(ends, begin + PIECE_BYTES, side="right")))
+            part = Run(run.shard, run.first + first, last - first)
+            pieces.append(Piece(part, int(ends[last - 1]) - begin))
+            first = last
+        return pieces
+
+    def read(self, run: Run) -> list[Encoded]:
+        """The samples of a run by one ranged read; one whose bytes are wrong has a `problem`.
+
+        Raises:
+            StoreError: the shard is missing, was replaced, or cannot be reached.
+            DataError: the index is not the one that was written.
+        """
+        file, index = self._opened(run.shard)
+        rows = index.samples[run.first : run.first + run.num_samples]
+        begin = int(rows[0]["offset"])
+        block = file.read(begin, int(rows[-1]["offset"]) + int(rows[-1]["length"]) - begin)
+        samples = []
+        for number, (offset, length, label, crc) in enumerate(rows.tolist(), run.first):
+            data = block[offset - begin : offset - begin + length]
+            problem = ""
+            if crc32c(data) != crc:
+                data, problem = _read_again(file, offset, length, crc)
+            samples.append(Encoded(int(self.bases[run.shard]) + number, label, data, problem))
+        return samples
+
+    def shard_of(self, sample_id: int) -> str:
+        """File name of the shard that holds a sample."""
+        return self.split[self._place(sample_id)[0]].name
+
+    def name_of(self, sample_id: int) -> str:
+        """Shard and name of a sample, for messages: `train-000002.tar: n01440764_10026.jpg`."""
+        shard, row = self._place(sample_id)
+        try:
+            file, index = self._opened(shard)
+            # The header in front of the image has its name, unless that is long.
+            offset = int(index.samples[row]["offset"]) - tarfile.BLOCKSIZE
+            header = file.read(offset, tarfile.BLOCKSIZE)
+            name = tarfile.TarInfo.frombuf(header, "utf-8", "replace").name
+        except (AlexNetError, tarfile.HeaderError):
+            name = f"sample {row}"
+        return f"{self.split[shard].name}: {name}"
+
+    def _place(self, sample_id: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self.bases, sample_id, side="right")) - 1
+        return shard, sample_id - int(self.bases[shard])
+
+    def _open(self, number: int) -> tuple[File, Index]:
+        shard = self.split[number]
+        index = manifest.read_index(self.store, shard)
+        file = self.store.open(shard.name, num_bytes=index.tar_bytes, sha256=index.tar_sha256)
+        return file, index
+
+
+def _read_again(file: File, offset: int, length: int, crc: int) -> tuple[bytes, str]:
+    """Bytes that were altered on the way come out right by and by; those in the store do not."""
+    for _ in range(READS):
+        data = file.read(offset, length)
+        if crc32c(data) == crc:
+            return data, ""
+    return b"", f"CRC-32C of the {length} bytes at {offset} is not the index's"
