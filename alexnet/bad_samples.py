@@ -1,8 +1,8 @@
 """How many samples may be bad before a run stops."""
 
-from alexnet.batch import Skipped
 from alexnet.config import DataConfig
 from alexnet.errors import DataError
+from alexnet.ledger import Skipped
 
 
 class BadBudget:

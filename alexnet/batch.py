@@ -5,15 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
-class Skipped(NamedTuple):
-    """A sample that could not be used in an epoch."""
-
-    epoch: int
-    sample_id: int
-    name: str
-    """Shard and name of the sample."""
-    reason: str
+from alexnet.ledger import Skipped
 
 
 class Batch(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 import torch
 
 from alexnet.errors import CheckpointError
+from alexnet.ledger import Skipped
 
 SCHEMA = 1
 """Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
@@ -35,6 +36,8 @@ class CheckpointMeta:
     """SHA-256 of the manifest: which data this model has seen."""
     top1: float | None = None
     """Validation top-1 in [0, 1] at `step`; None where it was not measured."""
+    skipped: tuple[Skipped, ...] = ()
+    """Samples of the epoch under way that could not be used, over all workers."""
 
 
 class CheckpointState(TypedDict):
@@ -83,7 +86,8 @@ def read_meta(folder: Path) -> CheckpointMeta:
             f"{folder}: schema {tree.get('schema')!r}; this code reads {SCHEMA}. "
             "Use the release that wrote it."
         )
-    return CheckpointMeta(**tree)
+    skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
+    return CheckpointMeta(**tree, skipped=skipped)
 
 
 def read_state(folder: Path) -> CheckpointState:

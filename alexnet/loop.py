@@ -17,6 +17,7 @@ from alexnet.batch import Batch, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.config import RunConfig
 from alexnet.errors import DataError
+from alexnet.ledger import Ledger, Skipped, Tally
 from alexnet.manifest import Manifest
 from alexnet.metrics import Counts
 from alexnet.progress import Event
@@ -133,6 +134,7 @@ class Trainer:
         self.optimizer = optim.build(config.optim, self.network)
         self.normalize = Normalizer.of(manifest, worker.device)
         self.step = 0
+        self.tally = Tally()
         num_samples = manifest.num_samples("train")
         self.steps_per_epoch = num_samples // config.train.global_batch_size
         self.steps = self.steps_per_epoch * config.train.epochs
@@ -152,6 +154,9 @@ class Trainer:
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = meta.step
+        if self.worker.rank == 0:  # the account of all workers so far
+            turns = self.step % self.steps_per_epoch * self.config.train.global_batch_size
+            self.tally = Tally(turns, list(meta.skipped))
 
     def run(self) -> Counts | None:
         """Train to the end; the last evaluation's counts, None if there was nothing left to do."""
@@ -169,7 +174,7 @@ class Trainer:
             if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
                 self._publish("progress", meter.rates(worker) | {"train/learning_rate": self._rate})
             if epoch_ends:
-                counts = self._evaluate(validation)
+                counts = self._evaluate(validation, self._close_epoch())
                 meter.since = time.perf_counter()  # validation is not the stream's time
             if epoch_ends or self.step % every.checkpoint_every_steps == 0:
                 self._checkpoint(counts if epoch_ends else None)
@@ -200,8 +205,34 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         meter.add(len(batch.labels), loss_sum)
+        self.tally.turns += len(batch.labels)
+        self.tally.skipped += batch.skipped
 
-    def _evaluate(self, validation: ValidationStream) -> Counts:
+    def _skipped(self) -> tuple[Skipped, ...]:
+        """All workers' skipped samples of this epoch; every worker takes part."""
+        count = torch.tensor(len(self.tally.skipped), device=self.worker.device)
+        # Nearly always nothing: then this one number is all that is exchanged.
+        return (
+            tuple(self.worker.gather(self.tally.skipped)) if self.worker.all_reduce(count) else ()
+        )
+
+    def _close_epoch(self) -> Ledger:
+        """The account of the epoch that ends here."""
+        skipped = self._skipped()
+        turns = self.worker.all_reduce(torch.tensor(self.tally.turns, device=self.worker.device))
+        expected = self.manifest.num_samples("train")
+        ledger = Ledger(
+            epoch=self.step // self.steps_per_epoch - 1,
+            expected=expected,
+            delivered=int(turns) - len(skipped),
+            skipped=skipped,
+            left_over=expected % self.config.train.global_batch_size,
+        )
+        ledger.check()
+        self.tally = Tally()
+        return ledger
+
+    def _evaluate(self, validation: ValidationStream, ledger: Ledger) -> Counts:
         counts = evaluate(self.network, validation, self.normalize, self.worker)
         expected = self.manifest.num_samples("val")
         if counts.images != expected:
@@ -210,7 +241,7 @@ class Trainer:
                 f"{expected}. Prepare the data anew."
             )
         rates = {f"val/{name}": value for name, value in counts.rates().items()}
-        self._publish("evaluated", rates)
+        self._publish("evaluated", rates | ledger.metrics(), ledger)
         return counts
 
     def _checkpoint(self, counts: Counts | None) -> None:
@@ -218,6 +249,7 @@ class Trainer:
         metrics: dict[str, float] = {"step": self.step}
         if counts:
             metrics |= counts.rates()
+        skipped = self._skipped()
         if self.worker.rank != 0:
             self.worker.report(metrics, None)
             return
@@ -228,6 +260,7 @@ class Trainer:
             config_digest=self.config.digest(),
             manifest_digest=self.manifest.digest,
             top1=metrics.get("top1"),
+            skipped=skipped,
         )
         state = CheckpointState(
             model=self.network.state_dict(), optimizer=self.optimizer.state_dict()
@@ -235,12 +268,18 @@ class Trainer:
         checkpoint.write(folder, meta, state)
         self.worker.report(metrics, folder)
 
-    def _publish(self, kind: Any, metrics: dict[str, float]) -> None:
-        if self.worker.rank == 0:
-            epoch = self.step / self.steps_per_epoch
-            self.worker.publish(
-                Event(kind=kind, step=self.step, steps=self.steps, epoch=epoch, metrics=metrics)
-            )
+    def _publish(self, kind: Any, metrics: dict[str, float], ledger: Ledger | None = None) -> None:
+        if self.worker.rank != 0:
+            return
+        event = Event(
+            kind=kind,
+            step=self.step,
+            steps=self.steps,
+            epoch=self.step / self.steps_per_epoch,
+            metrics=metrics,
+            ledger=ledger,
+        )
+        self.worker.publish(event)
 
     @property
     def _pinned(self) -> bool:

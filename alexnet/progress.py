@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from alexnet.ledger import Ledger
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
@@ -16,7 +18,9 @@ class Event:
     epoch: float
     """Passes over the training split, with its fraction."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """`train/...` and `val/...` names, as MLflow gets them."""
+    """`train/...`, `val/...` and `data/...` names, as MLflow gets them."""
+    ledger: Ledger | None = None
+    """Of the epoch that ended here."""
 
 
 def line(event: Event) -> str:
@@ -30,7 +34,7 @@ def line(event: Event) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    if name.endswith(("_per_s", "images")):
+    if name.endswith("_per_s") or name.startswith("data/"):
         return f"{value:.0f}"
     if name.endswith("learning_rate"):
         return f"{value:.3g}"

@@ -22,9 +22,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from alexnet import augment, seeds
 from alexnet.bad_samples import BadBudget
-from alexnet.batch import Batch, Skipped
+from alexnet.batch import Batch
 from alexnet.config import AugmentConfig, DataConfig, TrainConfig
 from alexnet.errors import AlexNetError, DataError
+from alexnet.ledger import Skipped
 from alexnet.manifest import Manifest
 from alexnet.plan import EpochPlan, Window, runs_in_order, share
 from alexnet.read_ahead import ReadAhead

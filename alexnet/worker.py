@@ -8,7 +8,7 @@ import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class Worker(Protocol):
 
     def all_reduce(self, values: Tensor) -> Tensor:
         """Sum over the workers, in place."""
+        ...
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The items of all workers, in order of rank."""
         ...
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
@@ -79,6 +83,10 @@ class LocalWorker:
     def all_reduce(self, values: Tensor) -> Tensor:
         """The values themselves."""
         return values
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        """The items themselves."""
+        return items
 
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
         """The complete checkpoint with the highest step."""

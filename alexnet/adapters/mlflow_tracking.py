@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Literal
 
 import mlflow
@@ -16,6 +17,7 @@ from requests.exceptions import RequestException
 from alexnet import config as configuration
 from alexnet.config import RunConfig
 from alexnet.errors import TrackingError
+from alexnet.ledger import Ledger
 from alexnet.manifest import MANIFEST_NAME, Manifest
 from alexnet.progress import Event
 
@@ -60,6 +62,7 @@ class TrackedRun:
     ) -> None:
         self.client, self.run_id, self.uri, self._say = client, run_id, uri, say
         self._unsent: list[Metric] = []
+        self._unsent_ledgers: list[Ledger] = []
         self._away = False
 
     @classmethod
@@ -113,6 +116,8 @@ class TrackedRun:
         """Send an event's metrics; what cannot be sent now is sent with a later one."""
         now_ms = int(time.time() * 1000)
         self._unsent += [Metric(k, v, now_ms, event.step) for k, v in event.metrics.items()]
+        if event.ledger and event.ledger.skipped:
+            self._unsent_ledgers.append(event.ledger)
         try:
             self._send()
         except Exception as error:  # a tracker that is away must not stop training
@@ -146,6 +151,10 @@ class TrackedRun:
         while self._unsent:
             self.client.log_batch(self.run_id, metrics=self._unsent[:1000])  # MLflow's limit
             del self._unsent[:1000]
+        while self._unsent_ledgers:
+            ledger = self._unsent_ledgers[0]
+            self.client.log_dict(self.run_id, asdict(ledger), f"data/epoch-{ledger.epoch:04d}.json")
+            del self._unsent_ledgers[0]
         if self._away:
             self._say(f"MLflow at {self.shown_uri}: answers again; no metric is lost.")
         self._away = False

@@ -358,6 +358,13 @@ class _RayWorker:
             torch.distributed.all_reduce(values)
         return values
 
+    def gather(self, items: list[Any]) -> list[Any]:
+        if self.world_size == 1:
+            return items
+        everyone: list[list[Any]] = [[] for _ in range(self.world_size)]
+        torch.distributed.all_gather_object(everyone, items)
+        return [item for mine in everyone for item in mine]
+
     def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
         found = ray.train.get_checkpoint()
         return _local(found) if found else nullcontext(None)

@@ -8,8 +8,9 @@ import torch
 from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from alexnet.bad_samples import BadBudget
-from alexnet.batch import Skipped, join
+from alexnet.batch import join
 from alexnet.errors import DataError
+from alexnet.ledger import Skipped
 from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
 from tests.tiny_data import tiny_run
 

@@ -1,10 +1,15 @@
 """Metrics arrive once, by step, even when the tracker was away for a while."""
 
+import dataclasses
+import json
+
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
 from alexnet.adapters.mlflow_tracking import TrackedRun, tracking_uri
 from alexnet.errors import TrackingError
+from alexnet.ledger import Ledger, Skipped
 from alexnet.progress import Event
 from tests.alexnet.adapters.faulty_proxy import faulty_proxy
 from tests.tiny_data import tiny_run
@@ -49,6 +54,20 @@ def test_metrics_wait_for_a_tracker_that_is_away_and_arrive_once(start, mlflow_u
     history = client.get_metric_history(run.run_id, "train/loss")
     assert [(point.step, point.value) for point in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
     assert client.get_run(run.run_id).info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_samples_that_were_left_out_are_listed_with_their_reasons(start, mlflow_url):
+    run = start(mlflow_url)
+    skipped = (Skipped(3, 41, "train-000002.tar: train00041.jpg", "a broken JPEG"),)
+    ledger = Ledger(epoch=3, expected=103, delivered=95, skipped=skipped, left_over=7)
+    run.log(dataclasses.replace(event(32, 1.0), metrics=ledger.metrics(), ledger=ledger))
+    run.finish("FINISHED")
+    client = MlflowClient(mlflow_url)
+    assert client.get_run(run.run_id).data.metrics["data/skipped"] == 1
+    listed = json.loads(mlflow.artifacts.load_text(f"runs:/{run.run_id}/data/epoch-0003.json"))
+    assert listed["skipped"] == [list(skipped[0])]
+    assert listed["delivered"] + 1 + listed["left_over"] == listed["expected"]
 
 
 @pytest.mark.slow

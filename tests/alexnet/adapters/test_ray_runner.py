@@ -15,7 +15,7 @@ from alexnet.errors import ClusterError, DataError
 from alexnet.loop import Normalizer, Trainer, evaluate
 from alexnet.stream import ValidationStream
 from alexnet.worker import LocalWorker
-from tests.tiny_data import NUM_VAL, tiny_run
+from tests.tiny_data import NUM_VAL, spoil, tiny_run
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,8 @@ def train(url, folder, name, watchers=(), **changes):
 
     config = tiny_run(url, **changes)
     cluster = ClusterConfig(num_workers=2, storage_url=str(folder), max_failures=1)
-    config = dataclasses.replace(config, cluster=cluster)
+    data = dataclasses.replace(config.data, max_bad_share=0.1)
+    config = dataclasses.replace(config, cluster=cluster, data=data)
     store = open_store(url)
     outcome = ray_runner.train(
         config,
@@ -64,9 +65,10 @@ def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(
     assert outcome.metrics["top5"] == counts.rates()["top5"]
 
 
-def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
-    connected, job_cluster, tiny_url, tmp_path
+def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_and_no_sample(
+    connected, spoilt, tmp_path
 ):
+    url, _ = spoilt(bad=[5, 40, 41, 99])
     events, killed = [], []
 
     def kill_once_a_checkpoint_is_kept(event):
@@ -75,11 +77,20 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
             killed.extend(train_worker_pids()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
-    train(tiny_url, tmp_path, "killed", (kill_once_a_checkpoint_is_kept,), epochs=24)
+    config, _ = train(url, tmp_path, "killed", (kill_once_a_checkpoint_is_kept,), epochs=24)
     starts = [event.step for event in events if event.kind == "started"]
     assert len(starts) == 2
     assert starts[1] > starts[0] == 0
     assert events[-1].step == events[-1].steps == 24 * (103 // 12)
+
+    accounts = {event.ledger.epoch: event.ledger for event in events if event.ledger}
+    alone = LocalWorker()
+    Trainer(config, manifests.read(open_store(url)), open_store(url), alone).run()
+    for expected in (event.ledger for event in alone.events if event.ledger):
+        found = accounts.pop(expected.epoch)
+        assert found.metrics() == expected.metrics()
+        assert sorted(found.skipped) == sorted(expected.skipped)
+    assert not accounts
 
 
 def kept_checkpoints(folder):
@@ -99,11 +110,8 @@ def test_altered_data_stops_the_run_at_once_with_its_name(connected, tiny_url, t
 
     folder = tmp_path / "data"
     shutil.copytree(tiny_url, folder)
-    path = folder / "train-000002.tar"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"train-000002\.tar: sample .* CRC-32C"):
+    spoil(folder, range(40, 60))
+    with pytest.raises(DataError, match=r"train-000002\.tar: .*CRC-32C .*data\.max_bad_share"):
         train(str(folder), tmp_path / "runs", "altered")
 
 
