@@ -80,6 +80,12 @@ class DataConfig:
     loader_processes: int = 4
     """Processes per worker that read, decode and augment; 0 does it in the training process."""
 
+    cache_gib: float = 0.0
+    """Disk of each node for whole shards that were read, shared by its processes; 0 keeps none."""
+
+    cache_dir: str = "/tmp/alexnet-shards"  # noqa: S108 - contents are verified by digest
+    """Folder of that cache, on a local disk of the nodes."""
+
     max_bad_share: float = 0.001
     """Share of a process's samples in an epoch that may be unreadable: each is replaced by another,
     drawn by its number, and listed. More stop the run."""
@@ -96,6 +102,8 @@ class DataConfig:
         check(
             "read_ahead_mib", self.read_ahead_mib >= 0, "must be 0 or more; 0 reads nothing ahead"
         )
+        check("cache_gib", self.cache_gib >= 0, "must be 0 or more; 0 keeps no shards")
+        check("cache_dir", self.cache_dir.startswith("/"), "must be an absolute path")
         check("max_bad_share", 0 <= self.max_bad_share <= 1, "must be in [0, 1]")
         check("max_bad_in_a_row", self.max_bad_in_a_row >= 0, "must be 0 or more")
         check("loader_processes", 0 <= self.loader_processes <= 64, "must be in [0, 64]")

@@ -11,7 +11,7 @@ from pathlib import Path
 from alexnet import digits
 from alexnet import manifest as manifests
 from alexnet.adapters.mlflow_tracking import tracking_uri
-from alexnet.adapters.object_store import open_store
+from alexnet.adapters.object_store import CachedStore, open_store
 from alexnet.config import RunConfig
 from alexnet.manifest import MANIFEST_NAME, Manifest
 from alexnet.plan import EpochPlan
@@ -43,6 +43,9 @@ def prepare(config: RunConfig) -> Inputs:
     store = open_store(folder)
     if not config.data.url and not store.exists(MANIFEST_NAME):
         digits.write(store)
+    if config.data.cache_gib:
+        budget = int(config.data.cache_gib * 2**30)
+        store = CachedStore(store, Path(config.data.cache_dir), budget)
     manifest = manifests.read(store, name)
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")

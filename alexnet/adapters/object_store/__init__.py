@@ -5,10 +5,11 @@ import re
 from alexnet.adapters.object_store.local import LocalStore, expanded
 from alexnet.adapters.object_store.s3 import S3Store
 from alexnet.adapters.object_store.s3_client import forget_client
+from alexnet.adapters.object_store.shard_cache import CachedStore
 from alexnet.errors import StoreError
 from alexnet.store import Store
 
-__all__ = ["LocalStore", "S3Store", "forget_client", "open_store"]
+__all__ = ["CachedStore", "LocalStore", "S3Store", "forget_client", "open_store"]
 
 
 def open_store(url: str) -> Store:
