@@ -45,6 +45,9 @@ within 30 s."""
 
 MAX_ATTEMPTS = 50
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
+"""Between attempts; each pause is twice the one before, less a random part of up to a half."""
+
 T = TypeVar("T")
 
 
@@ -230,7 +233,8 @@ def persistently(where: str, attempt: Callable[[], T], progress: Callable[[], in
         except StoreError as error:
             if progress() > reached:
                 begun, reached = time.monotonic(), progress()
-            pause = min(4.0, 0.1 * 2**number) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)
+            pause *= random.uniform(0.5, 1)  # noqa: S311 - jitter
             pause = max(pause, retry_after_s(error.__cause__))
             late = time.monotonic() + pause > begun + DEADLINE_S
             if late or number + 1 == MAX_ATTEMPTS or not isinstance(error, StoreUnavailableError):
