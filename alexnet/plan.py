@@ -71,20 +71,20 @@ class EpochPlan:
         Raises:
             DataError: there are fewer samples than one global batch.
         """
-        sizes = np.asarray(shard_sizes, np.int64)
+        sizes = np.asarray(shard_sizes, np.uint32)
         rng = seeds.generator(seed, "shards", epoch)
         self.seed, self.epoch = seed, epoch
         self.num_streams, self.window_samples = num_streams, window_samples
         self.global_batch_size = global_batch_size
-        self.num_samples = int(sizes.sum())
+        self.num_samples = int(sizes.sum(dtype=np.int64))
         if self.num_samples < global_batch_size:
             raise DataError(
                 f"train.global_batch_size = {global_batch_size}: the training split has only "
                 f"{self.num_samples} images. Set a batch of at most that."
             )
-        self._shards = rng.permutation(len(sizes))
-        self._sizes = sizes[self._shards]
-        self._ends = np.cumsum(self._sizes)
+        self._shards = np.arange(len(sizes), dtype=np.uint32)
+        rng.shuffle(self._shards)
+        self._ends = np.cumsum(sizes[self._shards], dtype=np.int64)
         self._cut = int(rng.integers(self.num_samples))
 
     @property
@@ -130,14 +130,13 @@ class EpochPlan:
         place = (start + self._cut) % self.num_samples
         slot = int(np.searchsorted(self._ends, place, side="right"))
         while count:
-            size = int(self._sizes[slot])
-            first = place - (int(self._ends[slot]) - size)
-            taken = min(count, size - first)
-            runs.append(Run(int(self._shards[slot]), first, taken))
+            begin = int(self._ends[slot - 1]) if slot else 0
+            taken = min(count, int(self._ends[slot]) - place)
+            runs.append(Run(int(self._shards[slot]), place - begin, taken))
             count -= taken
             place += taken
             slot += 1
-            if slot == len(self._sizes):
+            if slot == len(self._ends):
                 slot, place = 0, 0
         return tuple(runs)
 

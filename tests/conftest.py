@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet import manifest, shards
-from alexnet.adapters import object_store
-from alexnet.adapters.object_store import open_store
+from alexnet.adapters.object_store import open_store, s3_client
 from infra import servers
 from infra.processes import BIN
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, spoil, tiny_run
@@ -47,7 +46,7 @@ def s3_env(s3, monkeypatch):
     """This process uses the S3 server as the identity that may do all."""
     use_s3(monkeypatch, s3.env())
     yield s3
-    object_store.forget_client()
+    s3_client.forget_client()
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def use_s3(monkeypatch, env):
     for key, value in env.items():
         monkeypatch.setenv(key, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    object_store.forget_client()
+    s3_client.forget_client()
 
 
 @pytest.fixture

@@ -84,10 +84,10 @@ def test_a_size_of_nothing_is_refused(option, capsys):
 
 @pytest.mark.slow
 def test_a_read_only_identity_cannot_write(pictures, bucket_url, s3, monkeypatch, capsys):
-    from alexnet.adapters import object_store
+    from alexnet.adapters.object_store import s3_client
 
     for name, value in s3.reader_env().items():
         monkeypatch.setenv(name, value)
-    object_store.forget_client()
+    s3_client.forget_client()
     assert prepare_shards.main([str(pictures), bucket_url]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

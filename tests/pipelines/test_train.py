@@ -121,25 +121,25 @@ def test_a_bucket_that_is_not_there_is_named(run_file, s3_env, capsys):
 
 @pytest.mark.slow
 def test_a_wrong_secret_is_said_and_not_shown(run_file, s3_env, monkeypatch, capsys):
-    from alexnet.adapters import object_store
+    from alexnet.adapters.object_store import s3_client
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrongwrong")
-    object_store.forget_client()
+    s3_client.forget_client()
     line = refusal(capsys, run_file, "--set", "data.url=s3://datasets/x")
     assert "AWS_SECRET_ACCESS_KEY" in line
     assert "wrongwrong" not in line
 
 
 def test_an_endpoint_that_does_not_answer_is_named(run_file, monkeypatch, capsys):
-    from alexnet.adapters import object_store
+    from alexnet.adapters.object_store import s3_client
 
     endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    object_store.forget_client()
+    s3_client.forget_client()
     line = refusal(capsys, run_file, "--set", "data.url=s3://datasets/x")
-    object_store.forget_client()
+    s3_client.forget_client()
     assert endpoint in line
 
 

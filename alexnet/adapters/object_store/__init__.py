@@ -3,13 +3,11 @@
 import re
 
 from alexnet.adapters.object_store.local import LocalStore, expanded
-from alexnet.adapters.object_store.s3 import S3Store
-from alexnet.adapters.object_store.s3_client import forget_client
 from alexnet.adapters.object_store.shard_cache import CachedStore
 from alexnet.errors import StoreError
 from alexnet.store import Store
 
-__all__ = ["CachedStore", "LocalStore", "S3Store", "forget_client", "open_store"]
+__all__ = ["CachedStore", "LocalStore", "open_store"]
 
 
 def open_store(url: str) -> Store:
@@ -25,5 +23,8 @@ def open_store(url: str) -> Store:
     match = re.fullmatch(r"s3://([A-Za-z0-9._-]+)(?:/(.*))?", url, re.DOTALL)
     if not match:
         raise StoreError(f"{url}: must be a local path or s3://bucket/prefix.")
+    # boto3 takes 17 MB and a tenth of a second, which a run on local files need not spend.
+    from alexnet.adapters.object_store.s3 import S3Store
+
     bucket, prefix = match.groups(default="")
     return S3Store(bucket, prefix.strip("/"))

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from alexnet import manifest, shard_reader, shards
-from alexnet.adapters import object_store
-from alexnet.adapters.object_store import CachedStore, open_store
+from alexnet.adapters.object_store import CachedStore, open_store, s3_client
 from alexnet.batch import join
 from alexnet.errors import StoreError
 from alexnet.plan import Run
@@ -56,9 +55,9 @@ def test_ids_and_pixels_are_those_of_a_clean_epoch(
     clean = epoch(store)
     with chaos_proxy(s3.endpoint, share=0.3) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        object_store.forget_client()
+        s3_client.forget_client()
         found = epoch(CachedStore(store, tmp_path, 2**30) if cached else store)
-    object_store.forget_client()
+    s3_client.forget_client()
     for one, two in zip(found, clean, strict=True):
         assert torch.equal(one.ids, two.ids)
         assert torch.equal(one.images, two.images)

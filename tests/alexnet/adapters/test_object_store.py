@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.adapters import object_store
-from alexnet.adapters.object_store import open_store
+from alexnet.adapters.object_store import open_store, s3_client
 from alexnet.adapters.object_store.s3 import DEADLINE_S, PART_BYTES
 from alexnet.adapters.object_store.s3_client import SILENCE_S
 from alexnet.errors import StoreError
@@ -39,7 +38,7 @@ def s3_store(s3_env, bucket_url):
 def use_endpoint(monkeypatch):
     def use(url):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        object_store.forget_client()
+        s3_client.forget_client()
 
     return use
 
@@ -348,7 +347,7 @@ def test_an_endpoint_that_is_no_url_is_named(s3_store, use_endpoint):
 )
 def test_a_wrong_credential_is_named_but_not_shown(s3_store, monkeypatch, use, variable, message):
     monkeypatch.setenv(variable, "0123wrong")
-    object_store.forget_client()
+    s3_client.forget_client()
     with pytest.raises(StoreError, match=message) as caught:
         getattr(s3_store, use)(*(["x"] if use in ("read", "exists") else []))
     shown = "".join(traceback.format_exception(caught.value))
@@ -361,7 +360,7 @@ def test_missing_credentials_are_named(s3_store, monkeypatch, tmp_path):
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(variable)
     monkeypatch.setenv("HOME", str(tmp_path))
-    object_store.forget_client()
+    s3_client.forget_client()
     with pytest.raises(StoreError, match=r"no complete AWS credentials found\. Set AWS_ACCESS_KEY"):
         s3_store.read("x")
 
