@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from alexnet import shard_reader
+from alexnet import manifest, shard_reader
 from alexnet.plan import EpochPlan
 from alexnet.read_ahead import ReadAhead
 from alexnet.shard_reader import ShardReader
+from tests.counting_store import CountingStore
 
 STREAMS, WINDOW, BATCH = 4, 10, 8
 PER_STEP = BATCH // STREAMS
@@ -109,3 +110,23 @@ def test_passing_over_leads_to_the_same_sample(tiny):
         every = [one.take(2, 0, at) for at in range(15)]
         assert two.take(2, 0, 14) == every[14]
         assert two.take(2, 1, 0) == one.take(2, 1, 0)
+
+
+@pytest.mark.parametrize("ceiling_bytes", [0, 10**9])
+def test_an_epoch_reads_hardly_more_than_the_data_set_once(tiny, ceiling_bytes):
+    counting = CountingStore(tiny[0])
+    reader = ShardReader(counting, tiny[1].split("train"))
+    size = sum(manifest.read_index(*pair).tar_bytes for pair in pairs_of(tiny))
+    plan = plan_of(tiny[1], 0)
+    with ThreadPoolExecutor(4) as threads:
+        windows = [plan.windows(stream) for stream in range(STREAMS)]
+        ahead = ReadAhead(reader, windows, threads, ceiling_bytes)
+        for at in range(plan.stream_samples):
+            for stream in range(STREAMS):
+                ahead.take(stream, 0, at)
+            ahead.pump()
+    assert counting.num_bytes <= 1.02 * size
+
+
+def pairs_of(tiny):
+    return [(tiny[0], shard) for shard in tiny[1].split("train")]
