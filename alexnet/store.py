@@ -87,6 +87,14 @@ class Store(Protocol):
         """
         ...
 
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none.
+
+        Raises:
+            StoreError: it cannot be removed.
+        """
+        ...
+
     def check_writable(self) -> None:
         """Write and remove a probe.
 

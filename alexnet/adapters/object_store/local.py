@@ -73,6 +73,12 @@ class LocalStore:
         names = [path.relative_to(root).as_posix() for path in files]
         return sorted(name for name in names if not name.endswith(PARTIAL))
 
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        path = self._path(name)
+        with local_errors(path):
+            path.unlink(missing_ok=True)
+
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         probe = self._path(probe_name())

@@ -114,6 +114,11 @@ class S3Store:
                 return sorted(names)
             query["ContinuationToken"] = page["NextContinuationToken"]
 
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        key = self._key(name)
+        persistently(self._where(name), lambda: client().delete_object(Bucket=self.bucket, Key=key))
+
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         probe = {"Bucket": self.bucket, "Key": self._key(probe_name())}

@@ -62,6 +62,10 @@ class CachedStore:
         """See `Store.list`."""
         return self.store.list()
 
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        self.store.delete(name)
+
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         self.store.check_writable()

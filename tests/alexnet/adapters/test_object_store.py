@@ -52,6 +52,14 @@ def noise(size):
     return random.Random(0).randbytes(size)
 
 
+def test_what_was_deleted_is_gone_and_may_be_deleted_again(store):
+    store.write("a/b", b"x")
+    store.delete("a/b")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+    assert store.list() == []
+
+
 def test_what_was_written_is_read_back(store):
     store.write("deep/name.bin", b"abc")
     assert store.read("deep/name.bin") == b"abc"
