@@ -7,24 +7,21 @@ the same bytes.
 
 import hashlib
 import io
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 
 from alexnet import images, index, manifest
+from alexnet.colour import COLOUR_SIDE_PX, ColourSums
 from alexnet.errors import DataError
 from alexnet.index import SAMPLE, Index
-from alexnet.manifest import Colour, Manifest, Shard
+from alexnet.manifest import Manifest, Shard
 from alexnet.store import Store
-
-COLOUR_SIDE_PX = 32
-"""Images are averaged down to this side before their colours are measured: the statistics are of
-the scene, not of the JPEG noise, and cost a hundredth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +34,10 @@ class Sample:
     jpeg: bytes
 
 
-@dataclass(slots=True)
-class ColourSums:
-    """Sums over pixels that add up to the mean and covariance of RGB values in [0, 1]."""
-
-    pixels: int = 0
-    total: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    products: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
-
-    def add(self, jpeg: bytes) -> None:
-        """Count one image, reduced to at most `COLOUR_SIDE_PX` a side."""
-        image = images.decode(jpeg, min_side_px=COLOUR_SIDE_PX)
-        side = (COLOUR_SIDE_PX, COLOUR_SIDE_PX)
-        small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
-        values = small.reshape(-1, 3).astype(np.float64) / 255
-        self.pixels += len(values)
-        self.total += values.sum(axis=0)
-        self.products += values.T @ values
-
-    def colour(self) -> Colour:
-        """Mean, standard deviation and principal axes of all pixels counted."""
-        mean = self.total / self.pixels
-        covariance = self.products / self.pixels - np.outer(mean, mean)
-        variances, vectors = np.linalg.eigh(covariance)
-        # An eigenvector's sign is arbitrary and may differ between machines: make its largest
-        # entry positive, and round, so that the manifest's bytes are the same everywhere.
-        signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), range(3)])
-        axes = vectors * signs * np.sqrt(np.maximum(variances, 0))
-        std = np.sqrt(np.maximum(np.diag(covariance), 1e-4))
-        return Colour(
-            mean=_rounded(mean),
-            std=_rounded(std),
-            axes=tuple(_rounded(row) for row in axes[:, ::-1]),
-        )
-
-
-def _rounded(values: np.ndarray) -> tuple[float, float, float]:
-    red, green, blue = (round(float(value), 5) for value in values)
-    return red, green, blue
+def sample_key(prefix: str, name: str) -> str:
+    """A key for an image: WebDataset ends it at the first dot, and tar at 100 characters."""
+    stem = re.sub(r"[^\w-]", "_", PurePosixPath(name).stem, flags=re.ASCII)
+    return f"{prefix}-{stem[:80]}"
 
 
 def write_dataset(
@@ -104,7 +67,7 @@ def write_dataset(
             shards[split].append(write_shard(store, f"{split}-{number:06d}.tar", chunk))
             if split == "train":
                 for sample in chunk:
-                    colours.add(sample.jpeg)
+                    colours.add(images.decode(sample.jpeg, min_side_px=COLOUR_SIDE_PX))
         if not shards[split]:
             raise DataError(f"{store.url}: the {split!r} split has no image, so nothing to write.")
     return manifest.publish(store, name, classes, colours.colour(), shards)

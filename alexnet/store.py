@@ -42,6 +42,14 @@ class Store(Protocol):
         """
         ...
 
+    def num_bytes(self, name: str) -> int:
+        """Size of a file.
+
+        Raises:
+            StoreError: it is missing or cannot be reached.
+        """
+        ...
+
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> File:
         """A file to be read in pieces, all of which are of one version.
 

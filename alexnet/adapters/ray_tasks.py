@@ -29,14 +29,15 @@ def spread(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
         AlexNetError: what `function` raised, if the user can mend it.
         ClusterError: a task's process died more often than `MAX_RETRIES`.
     """
-    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(function)
+    task: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_call)
+    shared = ray.put(function)
     cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     waiting = iter(items)
     running: list[Any] = []
     try:
         while True:
             for item in waiting:
-                running.append(task.remote(item))
+                running.append(task.remote(shared, item))
                 if len(running) >= TASKS_PER_CPU * cpus:
                     break
             if not running:
@@ -46,6 +47,10 @@ def spread(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
     finally:
         for each in running:
             ray.cancel(each)
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
 
 
 def _result(reference: Any) -> Any:

@@ -37,6 +37,12 @@ class LocalStore:
             data = file.read() if length is None else file.read(length)
         return whole(data, length, str(path), offset)
 
+    def num_bytes(self, name: str) -> int:
+        """See `Store.num_bytes`."""
+        path = self._path(name)
+        with local_errors(path):
+            return path.stat().st_size
+
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "LocalFile":
         """See `Store.open`."""
         del sha256
@@ -78,6 +84,10 @@ class LocalStore:
         path = self._path(name)
         with local_errors(path):
             path.unlink(missing_ok=True)
+        for parent in path.parents:  # folders that nothing is in any more; S3 has none either
+            if parent == Path(self.url) or not parent.exists() or any(parent.iterdir()):
+                return
+            parent.rmdir()
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""

@@ -67,6 +67,13 @@ class S3Store:
         """See `Store.read`."""
         return _read(self.body(name, offset, length, _Pin()))
 
+    def num_bytes(self, name: str) -> int:
+        """See `Store.num_bytes`."""
+        pin = _Pin()
+        # Not HEAD: that has no body, which tells a missing object from a missing bucket.
+        _read(self.body(name, 0, 1, pin), exact=False)
+        return pin.found_bytes
+
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "S3File":
         """See `Store.open`."""
         del sha256
@@ -162,6 +169,8 @@ class _Pin:
     """That it must have; None: whatever it has."""
     etag: str | None = None
     """None until the first answer."""
+    found_bytes: int = 0
+    """That the version of the first answer has."""
 
     def check(self, where: str, num_bytes: int, etag: str) -> None:
         """Pin the version of the first answer, and hold all others to it."""
@@ -169,7 +178,7 @@ class _Pin:
             raise other_size(where, num_bytes, self.num_bytes)
         if self.etag not in (None, etag):
             raise StoreError(f"{where}: {REPLACED}")
-        self.etag = etag
+        self.etag, self.found_bytes = etag, num_bytes
 
 
 class _Body:
@@ -216,9 +225,11 @@ class _Body:
             self.data += piece
 
 
-def _read(body: _Body) -> bytes:
+def _read(body: _Body, *, exact: bool = True) -> bytes:
     while not body.complete:
         persistently(body.where, body.read_part, body.progress)
+    if not exact:
+        return bytes(body.data)
     return whole(bytes(body.data), body.length, body.where, body.offset)
 
 

@@ -46,6 +46,10 @@ class CachedStore:
         """See `Store.read`."""
         return self.store.read(name, offset, length)
 
+    def num_bytes(self, name: str) -> int:
+        """See `Store.num_bytes`."""
+        return self.store.num_bytes(name)
+
     def write(self, name: str, data: bytes) -> None:
         """See `Store.write`."""
         self.store.write(name, data)

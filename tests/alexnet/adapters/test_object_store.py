@@ -52,6 +52,14 @@ def noise(size):
     return random.Random(0).randbytes(size)
 
 
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_a_file_has_its_size(store, size):
+    store.write("file", bytes(size))
+    assert store.num_bytes("file") == size
+    with pytest.raises(StoreError, match="absent"):
+        store.num_bytes("absent")
+
+
 def test_what_was_deleted_is_gone_and_may_be_deleted_again(store):
     store.write("a/b", b"x")
     store.delete("a/b")

@@ -1,0 +1,159 @@
+"""What was found in a data set, as one page that needs nothing but itself."""
+
+from base64 import b64encode
+from html import escape
+from typing import Any
+
+from alexnet.findings import Thumbnail
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --mark: #4a7bd0; --bad: #c0392b; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+table { border-collapse: collapse; width: 100% }
+td, th { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.bar { background: var(--mark); height: .7rem; min-width: 1px; border-radius: 2px }
+.bad { color: var(--bad); font-weight: 600 }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); gap: .5rem }
+.sheet figure { margin: 0; font-size: .7rem; overflow-wrap: anywhere }
+.sheet img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 3px; display: block }
+.swatch { display: inline-block; width: 2.5rem; height: 1.2rem; border: 1px solid var(--line);
+  vertical-align: middle }
+.scroll { max-height: 30rem; overflow: auto }
+"""
+
+
+def to_html(
+    name: str, tree: dict[str, Any], thumbnails: list[Thumbnail], classes: tuple[str, ...]
+) -> str:
+    """The page.
+
+    Args:
+        name: of the data set.
+        tree: see `findings.to_tree`.
+        thumbnails: for the contact sheet.
+        classes: names in label order.
+    """
+    sections = [
+        _headline(tree),
+        _section("Rejected files", _rejects(tree)),
+        _section("Images a class", _classes(tree["classes"])),
+        _section("Short side, px", _histogram(tree["short_side_px"], "from {} px")),
+        _section("File size", _histogram(tree["file_bytes"], "from {} bytes")),
+        _section("Colour of the training images", _colour(tree["colour"])),
+        _section("Formats", _histogram(tree["formats"], "{}")),
+        _section("Handled by rule", _histogram(tree["notes"], "{}")),
+        _section("Contact sheet", _sheet(thumbnails, classes)),
+    ]
+    title = escape(f"Data set {name}")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n"
+        + "\n".join(sections)
+        + "\n</body></html>\n"
+    )
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{body or '<p>None.</p>'}" if body else ""
+
+
+def _headline(tree: dict[str, Any]) -> str:
+    repeated = tree["duplicates"]
+    rows = [
+        ("Usable images", tree["usable"], False),
+        ("Rejected files", tree["rejected"], True),
+        ("Validation images that are training images too", repeated["across_splits"], True),
+        ("Same image under different labels", repeated["conflicting_labels"], True),
+        ("Repeated within a split", repeated["within_a_split"], True),
+    ]
+    cells = "".join(
+        f"<tr><td{' class=bad' if bad and count else ''}>{escape(text)}</td>"
+        f'<td class="n">{count:,}</td></tr>'
+        for text, count, bad in rows
+    )
+    return f"<table>{cells}</table>"
+
+
+def _rejects(tree: dict[str, Any]) -> str:
+    if not tree["rejects"]:
+        return ""
+    reasons = ", ".join(f"{count} {escape(kind)}" for kind, count in tree["reasons"].items())
+    listed = len(tree["rejects"])
+    more = f" The first {listed} by name:" if listed < tree["rejected"] else ""
+    rows = "".join(
+        f"<tr><td>{escape(item['name'])}</td><td>{escape(item['reason'])}</td>"
+        f"<td>{escape(item['message'])}</td></tr>"
+        for item in tree["rejects"]
+    )
+    head = "<tr><th>file</th><th>reason</th><th>what was found</th></tr>"
+    return f'<p>{reasons}.{more}</p><div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _classes(counts: dict[str, dict[str, int]]) -> str:
+    splits = sorted(counts)
+    names = list(next(iter(counts.values()), {}))
+    largest = max((count for split in counts.values() for count in split.values()), default=1)
+    head = "".join(f'<th class="n">{escape(split)}</th>' for split in splits)
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(f'<td class="n">{counts[split][name]:,}</td>' for split in splits)
+        + f"<td style=width:40%>{_bar(counts[splits[0]][name], largest)}</td></tr>"
+        for name in names
+    )
+    return (
+        f'<div class="scroll"><table><tr><th>class</th>{head}<th></th></tr>{rows}</table></div>'
+        if names
+        else ""
+    )
+
+
+def _histogram(counts: dict[str, int], label: str) -> str:
+    largest = max(counts.values(), default=1)
+    rows = "".join(
+        f'<tr><td>{escape(label.format(key))}</td><td class="n">{count:,}</td>'
+        f"<td style=width:60%>{_bar(count, largest)}</td></tr>"
+        for key, count in counts.items()
+    )
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _bar(count: int, largest: int) -> str:
+    return f'<div class="bar" style="width:{100 * count / max(1, largest):.1f}%"></div>'
+
+
+def _colour(colour: dict[str, Any] | None) -> str:
+    if not colour:
+        return ""
+    rows = [("mean", colour["mean"]), ("standard deviation", colour["std"])]
+    axes = zip(*colour["axes"], strict=True)
+    rows += [
+        (f"axis {number}, one standard deviation", axis) for number, axis in enumerate(axes, 1)
+    ]
+    cells = "".join(
+        f"<tr><td>{escape(text)}</td>"
+        + "".join(f'<td class="n">{value:.4f}</td>' for value in values)
+        + f"<td>{_swatch(values, colour['mean'] if 'axis' in text else (0, 0, 0))}</td></tr>"
+        for text, values in rows
+    )
+    head = '<tr><th></th><th class="n">red</th><th class="n">green</th><th class="n">blue</th></tr>'
+    return f"<table>{head}{cells}</table>"
+
+
+def _swatch(values: Any, base: Any) -> str:
+    """The colour, or what a shift by it makes of a base colour."""
+    channels = (round(255 * min(1, max(0, a + b))) for a, b in zip(values, base, strict=True))
+    rgb = ",".join(map(str, channels))
+    return f'<span class="swatch" style="background:rgb({rgb})"></span>'
+
+
+def _sheet(thumbnails: list[Thumbnail], classes: tuple[str, ...]) -> str:
+    figures = "".join(
+        f'<figure><img alt="" src="data:image/jpeg;base64,{b64encode(item.jpeg).decode()}">'
+        f"<figcaption>{escape(classes[item.label])}</figcaption></figure>"
+        for item in sorted(thumbnails, key=lambda item: (item.label, item.order))
+    )
+    return f'<div class="sheet">{figures}</div>' if figures else ""
