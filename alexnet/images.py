@@ -58,7 +58,10 @@ def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
     except ValueError as error:
         if not HARMLESS.search(str(error)):
             raise DataError(f"a broken JPEG: {error}") from error
-        # OpenCV does not stop at warnings, and knows rarer kinds of JPEG.
+        # OpenCV does not stop at warnings, and knows rarer kinds of JPEG; it does not say either
+        # that a file is cut, and fills what is missing with grey.
+        if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+            raise DataError("a broken JPEG: premature end, no end of image") from error
         return _decode_any(data)
     return pixels
 

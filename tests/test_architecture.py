@@ -38,7 +38,13 @@ def test_a_script_is_short(path):
     ("main", "options"),
     [
         (train.main, {"-h", "--help", "--set"}),
-        (prepare_shards.main, {"-h", "--help", "--short-side", "--samples-per-shard"}),
+        (
+            prepare_shards.main,
+            {
+                *("-h", "--help", "--short-side", "--samples-per-shard"),
+                *("--seed", "--val-share", "--max-rejects"),
+            },
+        ),
     ],
 )
 def test_a_command_has_these_options_and_no_other(main, options, capsys):

@@ -17,7 +17,12 @@ from alexnet.findings import SEEN, Findings, duplicates, seen, to_tree
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (20 + 9 * i, 40, 3), dtype=np.uint8) for i in range(5)]
 FILES = [images.encode_jpeg(picture) for picture in PICTURES]
-FILES += [cv2.imencode(".png", PICTURES[0][:, :, 0])[1].tobytes(), b"", b"no image", FILES[1][:-100]]
+FILES += [
+    cv2.imencode(".png", PICTURES[0][:, :, 0])[1].tobytes(),
+    b"",
+    b"no image",
+    FILES[1][:-100],
+]
 
 
 def found_in(numbers):

@@ -1,10 +1,5 @@
 """Any bytes must end as pixels or as one line that says what was found."""
 
-import subprocess
-import sys
-import tarfile
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -14,10 +9,6 @@ from hypothesis import strategies as st
 
 from alexnet import images
 from alexnet.errors import DataError
-
-REPOSITORY = Path(__file__).parents[2]
-ODD_IMAGES = REPOSITORY.parent / "shared" / "data" / "odd-images.tar.gz"
-NUM_ODD_IMAGES = 275
 
 
 def smooth_image(height, width):
@@ -160,64 +151,3 @@ def test_no_bytes_raise_anything_but_a_data_error(data, start):
 def test_an_altered_byte_raises_nothing_but_a_data_error(place, value, file):
     place %= len(file)
     assert outcome(file[:place] + bytes([value]) + file[place + 1 :])
-
-
-DECODE_ALL = """
-import sys
-from pathlib import Path
-from alexnet import augment, images
-from alexnet.errors import DataError
-for path in sorted(path for path in Path(sys.argv[1]).rglob("*") if path.is_file()):
-    if path.name in ("README.txt", "PROBE.jsonl"):
-        continue
-    try:
-        shape = images.decode(path.read_bytes()).shape
-        assert len(shape) == 3 and shape[2] == 3, shape
-        assert augment.evaluate_view(path.read_bytes(), 64).shape == (64, 64, 3)
-        print("image", path, sep="\\t")
-    except DataError as error:
-        print("refused", path, error, sep="\\t")
-"""
-
-
-@pytest.fixture(scope="module")
-def odd_results(tmp_path_factory):
-    """Path -> `image` or `refused`, from a process of its own that may crash."""
-    if not ODD_IMAGES.exists():
-        pytest.skip(f"{ODD_IMAGES} is not here")
-    folder = tmp_path_factory.mktemp("odd")
-    with tarfile.open(ODD_IMAGES) as tar:
-        tar.extractall(folder, filter="data")
-    done = subprocess.run(
-        [sys.executable, "-c", DECODE_ALL, folder],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split("\t") for line in done.stdout.splitlines()]
-    return {Path(path).relative_to(folder / "odd-images"): result for result, path, *_ in lines}
-
-
-@pytest.mark.photos
-def test_every_odd_image_is_decoded_or_refused(odd_results):
-    assert len(odd_results) == NUM_ODD_IMAGES
-
-
-@pytest.mark.photos
-@pytest.mark.parametrize(
-    ("name", "result"),
-    [
-        ("derived/png_named.JPEG", "image"),
-        ("jpeg-decoder/ycck.jpg", "image"),
-        ("jpeg-decoder/mozilla__jpg-cmyk-2.jpg", "image"),
-        ("pillow/hopper_bad_exif.jpg", "image"),
-        ("derived/tench_truncated_half.JPEG", "refused"),
-        ("derived/html_error_page.JPEG", "refused"),
-        ("jpeg-decoder/max_size.jpg", "refused"),
-    ],
-)
-def test_an_odd_image_ends_as_it_should(odd_results, name, result):
-    assert odd_results[Path(name)] == result

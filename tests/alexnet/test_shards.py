@@ -2,14 +2,13 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import webdataset
 
-from alexnet import images, index, manifest, shards
+from alexnet import index, manifest, shards
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
-from alexnet.shards import ColourSums, Sample
+from alexnet.shards import Sample
 from tests.tiny_data import NUM_TRAIN, colour_samples
 
 
@@ -50,21 +49,6 @@ def test_an_empty_split_is_refused_and_leaves_no_manifest(tmp_path):
     with pytest.raises(DataError, match="the 'val' split has no image"):
         shards.write_dataset(store, "tiny", ["red", "green", "blue"], splits, 10)
     assert not store.exists(manifest.MANIFEST_NAME)
-
-
-def test_colour_statistics_are_those_of_the_pixels():
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    pixels[..., 1] = pixels[..., 0] // 2  # a covariance that is not diagonal
-    sums = ColourSums()
-    for image in pixels:
-        sums.add(images.encode_jpeg(image, quality=100))
-    values = pixels.reshape(-1, 3) / 255
-    colour = sums.colour()
-    assert colour.mean == pytest.approx(values.mean(0), abs=0.01)
-    assert colour.std == pytest.approx(values.std(0), abs=0.01)
-    axes = np.array(colour.axes)
-    assert axes @ axes.T == pytest.approx(np.cov(values.T), abs=0.005)
 
 
 def test_members_have_no_time_and_no_owner(tiny):

@@ -1,14 +1,31 @@
 """The command writes a data set, or says in one line why not and writes nothing."""
 
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import tarfile
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from alexnet import images, manifest
-from alexnet.adapters.object_store import open_store
+from alexnet.adapters.object_store import open_store, s3_client
 from pipelines import prepare_shards
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(prepare_shards.__file__)
+
+
+@pytest.fixture(autouse=True)
+def on_cluster(job_cluster, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
 
 
 @pytest.fixture
@@ -36,7 +53,6 @@ def test_a_folder_becomes_a_data_set_on_disk(pictures, tmp_path, capsys):
     assert made.digest in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_a_tar_becomes_the_same_data_set_in_s3(pictures, tmp_path, s3_env, bucket_url):
     tar = tmp_path / "pictures.tar"
     with tarfile.open(tar, "w") as archive:
@@ -66,28 +82,109 @@ def test_a_destination_with_a_data_set_is_left_as_it_is(pictures, tmp_path, caps
     assert {path: path.read_bytes() for path in destination.iterdir()} == before
 
 
-def test_a_source_that_is_not_there_is_one_line_and_status_2(tmp_path, capsys):
-    assert prepare_shards.main(["/nowhere", str(tmp_path / "x")]) == 2
-    error = capsys.readouterr().err
-    assert error == (
-        "prepare_shards: /nowhere: no such folder or tar. Name one with train/ and val/ in it.\n"
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["/nowhere", "{out}"], "/nowhere: nothing is here"),
+        (["/etc/passwd", "{out}"], "/etc/passwd: not an uncompressed tar"),
+        (["{pictures}", "{pictures}"], "not empty: train/cat/0.jpg is here"),
+        (["{pictures}", "{out}", "--short-side", "0"], "--short-side 0: must be 1 or more"),
+        (["{pictures}", "{out}", "--samples-per-shard=0"], "--samples-per-shard 0: must be 1"),
+        (["{pictures}", "{out}", "--max-rejects", "1"], r"--max-rejects 1.0: must be in \[0, 1\)"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(pictures, tmp_path, capfd, arguments, message):
+    places = {"out": tmp_path / "out", "pictures": pictures}
+    assert prepare_shards.main([argument.format(**places) for argument in arguments]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "prepare_shards:" in line]
+    assert re.search(message, line)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_rejected_images_are_in_the_report_and_not_in_the_shards(pictures, tmp_path, capfd):
+    (pictures / "train" / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (pictures / "val" / "dog" / "leak.jpg").write_bytes(
+        (pictures / "train" / "dog" / "1.jpg").read_bytes()
     )
-    assert not (tmp_path / "x" / manifest.MANIFEST_NAME).exists()
+    destination = tmp_path / "shards"
+    arguments = [str(pictures), str(destination), "--samples-per-shard", "4"]
+    assert prepare_shards.main([*arguments, "--max-rejects", "0.05"]) == 2
+    assert "1 of 16 images cannot be used (1 broken)" in capfd.readouterr().err
+    assert not (destination / manifest.MANIFEST_NAME).exists()
+
+    assert prepare_shards.main([*arguments, "--max-rejects", "0.1"]) == 0
+    assert manifest.read(open_store(str(destination))).num_samples("train") == 10
+    (report,) = destination.glob("report-*.json")
+    tree = json.loads(report.read_text())
+    assert [item["name"] for item in tree["rejects"]] == ["train/cat/broken.jpg"]
+    assert tree["duplicates"]["across_splits"] == 1
+    assert tree["duplicates"]["groups"] == [["train/dog/1.jpg", "val/dog/leak.jpg"]]
+    assert "train/cat/broken.jpg" in report.with_suffix(".html").read_text()
+    assert not (destination / "preparing").exists()
 
 
-@pytest.mark.parametrize("option", ["--short-side", "--samples-per-shard"])
-def test_a_size_of_nothing_is_refused(option, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        prepare_shards.main(["a", "b", option, "0"])
-    assert f"{option} 0: must be 1 or more" in capsys.readouterr().err
+def test_images_without_a_validation_split_are_split_by_their_names(pictures, tmp_path):
+    first, second = tmp_path / "one", tmp_path / "two"
+    arguments = ["--val-share", "0.4"]
+    assert prepare_shards.main([str(pictures / "train"), str(first), *arguments]) == 0
+    (pictures / "train" / "cat" / "new.jpg").write_bytes(
+        (pictures / "val" / "cat" / "0.jpg").read_bytes()
+    )
+    assert prepare_shards.main([str(pictures / "train"), str(second), *arguments]) == 0
+    one, two = keys_of(first, "val"), keys_of(second, "val")
+    assert one
+    assert one <= two
+    assert keys_of(first, "train") <= keys_of(second, "train")
 
 
-@pytest.mark.slow
+def keys_of(folder, split):
+    """Names of a split's images, without their numbers."""
+    names = []
+    for path in folder.glob(f"{split}-*.tar"):
+        with tarfile.open(path) as tar:
+            names += [member.name.partition("-")[2] for member in tar if "jpg" in member.name]
+    return set(names)
+
+
+def test_an_interrupted_run_gives_the_files_of_an_undisturbed_one(pictures, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed" / "set", tmp_path / "killed" / "set"
+    arguments = ["--samples-per-shard", "1"]
+    assert prepare_shards.main([str(pictures), str(undisturbed), *arguments]) == 0
+    for count in (1, 4, 8):
+        kill_after_records(count, [str(pictures), str(killed), *arguments])
+        assert not (killed / manifest.MANIFEST_NAME).exists()
+    assert prepare_shards.main([str(pictures), str(killed), *arguments]) == 0
+    assert files_of(killed) == files_of(undisturbed)
+
+
+def kill_after_records(count, arguments):
+    """Start the command, and end it by SIGKILL once so many parts are made."""
+    process = subprocess.Popen([sys.executable, str(SCRIPT), *arguments], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(Path(arguments[1]).glob("preparing/*/*.tar.json"))) < count:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_an_unfinished_preparation_is_not_mixed_with_another(pictures, tmp_path, capfd):
+    destination = tmp_path / "set"
+    kill_after_records(1, [str(pictures), str(destination), "--samples-per-shard", "1"])
+    assert prepare_shards.main([str(pictures), str(destination), "--samples-per-shard", "2"]) == 2
+    assert "an unfinished preparation with other settings or images is here" in (
+        capfd.readouterr().err
+    )
+
+
 def test_a_read_only_identity_cannot_write(pictures, bucket_url, s3, monkeypatch, capsys):
-    from alexnet.adapters.object_store import s3_client
-
     for name, value in s3.reader_env().items():
         monkeypatch.setenv(name, value)
     s3_client.forget_client()
     assert prepare_shards.main([str(pictures), bucket_url]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert "access denied" in capsys.readouterr().err

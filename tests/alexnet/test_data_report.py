@@ -1,0 +1,66 @@
+"""The page says what the figures say, needs nothing but itself, and trusts no name."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from alexnet import images
+from alexnet.data_report import to_html
+from alexnet.errors import DataError
+from alexnet.examine import examine
+from alexnet.findings import Findings, duplicates, to_tree
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def page():
+    found = Findings()
+    picture = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    for label, split in ((0, "train"), (1, "train"), (0, "val")):
+        data = images.encode_jpeg(picture + label)
+        found.add(data, split, label, examine(data))
+    for number in range(3):
+        found.reject(f"{EVIL}-{number}.jpg", DataError("an empty file: no image"))
+    classes = (EVIL, "dog")
+    return Page(
+        to_html(EVIL, to_tree(found, classes, duplicates(list, 0)), found.thumbnails, classes)
+    )
+
+
+def test_names_from_the_data_are_text(page):
+    assert "script" not in page.tags
+    assert page.words.count(f"Data set {EVIL}") == 2  # title and heading
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert page.addresses
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
+
+
+def test_every_reject_and_class_is_listed(page):
+    assert all(f"{EVIL}-{number}.jpg" in page.words for number in range(3))
+    assert "dog" in page.words
+
+
+def test_figures_are_those_of_the_findings(page):
+    at = page.words.index("Usable images")
+    assert page.words[at + 1] == "3"
+    assert page.words[page.words.index("Rejected files") + 1] == "3"
