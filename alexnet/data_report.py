@@ -1,10 +1,13 @@
 """What was found in a data set, as one page that needs nothing but itself."""
 
+import json
 from base64 import b64encode
+from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
-from alexnet.findings import Thumbnail
+from alexnet.findings import Duplicates, Findings, Thumbnail, to_tree
+from alexnet.store import Store
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --mark: #4a7bd0; --bad: #c0392b; }
@@ -12,7 +15,9 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
 table { border-collapse: collapse; width: 100% }
 td, th { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere }
+  vertical-align: top; overflow-wrap: break-word }
+td.file { overflow-wrap: anywhere; min-width: 8rem }
+ul { padding-left: 1.2rem; overflow-wrap: anywhere }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { background: var(--mark); height: .7rem; min-width: 1px; border-radius: 2px }
 .bad { color: var(--bad); font-weight: 600 }
@@ -25,40 +30,86 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 """
 
 
-def to_html(
-    name: str, tree: dict[str, Any], thumbnails: list[Thumbnail], classes: tuple[str, ...]
-) -> str:
-    """The page.
+class Report(NamedTuple):
+    """What there is to say."""
+
+    name: str
+    """Of the data set."""
+    classes: tuple[str, ...]
+    """Names in label order."""
+    found: Findings
+    repeated: Duplicates
+    groups: list[list[str]]
+    """Names of the images of `repeated.groups`."""
+    problems: tuple[str, ...] = ()
+    """Shards that are not as they were written."""
+
+    def tree(self) -> dict[str, Any]:
+        """The same as JSON has it; without the thumbnails."""
+        tree = to_tree(self.found, self.classes, self.repeated)
+        tree["duplicates"]["groups"] = self.groups
+        return {"problems": self.problems, **tree}
+
+
+def write(store: Store, file: str, report: Report) -> None:
+    """Write a report as a page, and beside it as JSON.
 
     Args:
-        name: of the data set.
-        tree: see `findings.to_tree`.
-        thumbnails: for the contact sheet.
-        classes: names in label order.
+        store: where it goes.
+        file: name of the page; ends in `.html`.
+        report: to be written.
+
+    Raises:
+        StoreError: it cannot be written.
     """
+    store.write(file, to_html(report).encode())
+    data = json.dumps(report.tree(), indent=1) + "\n"
+    store.write(file.removesuffix(".html") + ".json", data.encode())
+
+
+def to_html(report: Report) -> str:
+    """The page."""
+    tree = report.tree()
     sections = [
         _headline(tree),
+        _section("Altered or missing shards", _list(report.problems)),
         _section("Rejected files", _rejects(tree)),
+        _section("Repeated images", _repeated(report.repeated, report.groups)),
         _section("Images a class", _classes(tree["classes"])),
-        _section("Short side, px", _histogram(tree["short_side_px"], "from {} px")),
-        _section("File size", _histogram(tree["file_bytes"], "from {} bytes")),
+        _section("Short side", _histogram(tree["short_side_px"], _range(32, "px"))),
+        _section("File size", _histogram(tree["file_bytes"], _size)),
         _section("Colour of the training images", _colour(tree["colour"])),
-        _section("Formats", _histogram(tree["formats"], "{}")),
-        _section("Handled by rule", _histogram(tree["notes"], "{}")),
-        _section("Contact sheet", _sheet(thumbnails, classes)),
+        _section("Formats", _histogram(tree["formats"], str)),
+        _section("Handled by rule", _histogram(tree["notes"], str)),
+        _section("Contact sheet", _sheet(report.found.thumbnails, report.classes)),
     ]
-    title = escape(f"Data set {name}")
+    title = escape(f"Data set {report.name}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        + "\n".join(sections)
+        + "\n".join(section for section in sections if section)
         + "\n</body></html>\n"
     )
 
 
 def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{body or '<p>None.</p>'}" if body else ""
+    return f"<h2>{escape(title)}</h2>\n{body}" if body else ""
+
+
+def _list(lines: tuple[str, ...]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="bad">{items}</ul>' if items else ""
+
+
+def _repeated(repeated: Duplicates, groups: list[list[str]]) -> str:
+    if not groups:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(kind)}</td><td class=file>{'<br>'.join(map(escape, group))}</td></tr>"
+        for kind, group in zip(repeated.kinds, groups, strict=True)
+    )
+    return f'<div class="scroll"><table><tr><th>kind</th><th>files</th></tr>{rows}</table></div>'
 
 
 def _headline(tree: dict[str, Any]) -> str:
@@ -85,7 +136,7 @@ def _rejects(tree: dict[str, Any]) -> str:
     listed = len(tree["rejects"])
     more = f" The first {listed} by name:" if listed < tree["rejected"] else ""
     rows = "".join(
-        f"<tr><td>{escape(item['name'])}</td><td>{escape(item['reason'])}</td>"
+        f"<tr><td class=file>{escape(item['name'])}</td><td>{escape(item['reason'])}</td>"
         f"<td>{escape(item['message'])}</td></tr>"
         for item in tree["rejects"]
     )
@@ -111,10 +162,22 @@ def _classes(counts: dict[str, dict[str, int]]) -> str:
     )
 
 
-def _histogram(counts: dict[str, int], label: str) -> str:
+def _range(step: int, unit: str) -> Callable[[str], str]:
+    return lambda low: f"{int(low)} to {int(low) + step - 1} {unit}"
+
+
+def _size(low: str) -> str:
+    """From a number of bytes to twice as many."""
+    power = min((int(low).bit_length() - 1) // 10, 3)
+    unit = ("B", "KiB", "MiB", "GiB")[power]
+    begin = int(low) >> (10 * power)
+    return f"{begin} to {2 * begin} {unit}"
+
+
+def _histogram(counts: dict[str, int], label: Callable[[str], str]) -> str:
     largest = max(counts.values(), default=1)
     rows = "".join(
-        f'<tr><td>{escape(label.format(key))}</td><td class="n">{count:,}</td>'
+        f'<tr><td>{escape(label(key))}</td><td class="n">{count:,}</td>'
         f"<td style=width:60%>{_bar(count, largest)}</td></tr>"
         for key, count in counts.items()
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from alexnet import images
 from alexnet.errors import DataError
 
-Reason = Literal["empty", "not an image", "truncated", "broken", "too large"]
+Reason = Literal["empty", "not an image", "truncated", "broken", "too large", "incomplete"]
 
 
 class Examined(NamedTuple):
@@ -54,7 +54,8 @@ def reason(error: DataError) -> Reason:
 _REASONS: tuple[tuple[str, Reason], ...] = (
     ("^an empty file", "empty"),
     ("^not a JPEG, PNG", "not an image"),
-    ("^an image of", "too large"),
+    ("^an image of|^a file of", "too large"),
+    ("^a sample without", "incomplete"),
     ("[Pp]remature end|header ends", "truncated"),
 )
 

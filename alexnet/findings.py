@@ -175,6 +175,21 @@ class Findings:
                 f"share of {max_reject_share:g}. See the report, mend them, or raise --max-rejects."
             )
 
+    def check_complete(self, classes: tuple[str, ...]) -> None:
+        """Refuse a data set that cannot be trained on or validated with.
+
+        Raises:
+            DataError: a class has no training image, or there is no validation image.
+        """
+        for label, name in enumerate(classes):
+            if not self.counts["train", label]:
+                raise DataError(
+                    f"class {name!r} has no image to train on that can be used. Add some, or "
+                    "remove the class."
+                )
+        if not any(split == "val" for split, _ in self.counts):
+            raise DataError("no image to validate with can be used. Add some.")
+
     def _list(self, rejects: list[Reject]) -> None:
         self.rejects = sorted([*self.rejects, *rejects])[:MAX_LISTED]
 
@@ -185,6 +200,9 @@ class Findings:
 def seen(data: bytes, number: int, label: int, split: str) -> tuple[int, int, int, int]:
     """A row of dtype `SEEN`."""
     return int.from_bytes(sha256(data).digest()[:8], "little"), number, label, split == "val"
+
+
+KINDS = ("conflicting labels", "in both splits", "repeated")
 
 
 class Duplicates(NamedTuple):
@@ -198,6 +216,8 @@ class Duplicates(NamedTuple):
     """Groups of the same image under different labels."""
     groups: list[list[int]]
     """Numbers of the images of each group, the first `MAX_LISTED`: conflicts, then leaks first."""
+    kinds: list[str]
+    """What each group is: one of `KINDS`."""
 
 
 def duplicates(parts: Callable[[], Iterable[NDArray[np.void]]], total: int) -> Duplicates:
@@ -223,7 +243,9 @@ def duplicates(parts: Callable[[], Iterable[NDArray[np.void]]], total: int) -> D
             rank = 0 if conflict else 1 if leaks else 2
             groups.append((rank, sorted(group["number"].tolist())))
         groups = sorted(groups)[:MAX_LISTED]
-    return Duplicates(within, across, conflicts, [group for _, group in groups])
+    return Duplicates(
+        within, across, conflicts, [group for _, group in groups], [KINDS[r] for r, _ in groups]
+    )
 
 
 def _equal(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:

@@ -8,7 +8,7 @@ CRC-32C of every sample. `docs/data-format.md` describes the files.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +71,10 @@ class Split:
             num_samples=int(self.sizes[number]),
             index_sha256=self.index_sha256[number].tobytes(),
         )
+
+    def __iter__(self) -> Iterator[Shard]:
+        """The shards in order."""
+        return (self[number] for number in range(len(self)))
 
     @property
     def num_samples(self) -> int:

@@ -1,15 +1,10 @@
-"""A listing of images to shards, part by part: any machine can make any part, in any order.
-
-A part is one shard. What is in it follows from the listing and the settings alone, and so do its
-bytes. A record of what was found is written behind each shard, so that an interrupted preparation
-goes on where it stopped.
-"""
+"""Images of a listing to new shards: what is in each follows from listing and settings alone."""
 
 import hashlib
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -17,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet import images, seeds
-from alexnet.errors import DataError
+from alexnet.errors import ConfigError, DataError
 from alexnet.examine import Examined, examine
 from alexnet.findings import MAX_THUMBNAILS, SEEN, Findings, seen
-from alexnet.manifest import Shard
+from alexnet.manifest import Manifest
+from alexnet.preparation import Job, name_of
+from alexnet.record import Record
 from alexnet.shards import Sample, sample_key, write_shard
 from alexnet.sources.listing import Entry, Listing, read
 from alexnet.store import Store
-
-WORK = "preparing"
-"""Folder of a data set under way; it is removed when the manifest is published."""
 
 VERSION = 1
 """Of what a part is made into; raised when the same input gives other bytes."""
@@ -37,9 +31,12 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What a data set is made to be."""
+    """What new shards are made to be.
 
-    name: str
+    Raises:
+        ConfigError: a value breaks its rule.
+    """
+
     seed: int = 0
     """Of the order in which training images lie in the shards."""
     samples_per_shard: int = 1000
@@ -50,10 +47,16 @@ class Settings:
     val_share: float = 0.05
     """Share of the images that becomes the validation split where the source has none."""
 
-    def digest(self, listing: Listing) -> str:
-        """Identity of a preparation: 16 hexadecimal digits."""
-        text = json.dumps([VERSION, asdict(self), listing.digest()])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--seed", self.seed, 0),
+            ("--samples-per-shard", self.samples_per_shard, 1),
+            ("--short-side", 1 if self.short_side_px is None else self.short_side_px, 1),
+        ):
+            if value < least:
+                raise ConfigError(f"{option} {value}: must be {least} or more.")
+        if not 0 <= self.val_share < 1:
+            raise ConfigError(f"--val-share {self.val_share:g}: must be in [0, 1).")
 
 
 class Part(NamedTuple):
@@ -67,53 +70,88 @@ class Part(NamedTuple):
     """See `Findings.add`."""
 
 
-class Record(NamedTuple):
-    """What became of a part."""
+def job(
+    destination: Store,
+    source: Store,
+    listing: Listing,
+    settings: Settings,
+    base: Manifest | None = None,
+) -> Job:
+    """The preparation of a listing.
 
-    shard: Shard | None
-    """None if no image of the part can be used."""
-    findings: Findings
-    seen: NDArray[np.void]
-    """(usable images,) of dtype `SEEN`."""
+    Args:
+        destination: where the shards go.
+        source: where the images are.
+        listing: of them.
+        settings: of the shards.
+        base: the data set that is added to; its classes are kept.
+
+    Raises:
+        DataError: a split would be empty, or a class is not one of the base's.
+    """
+    name = base.name if base else name_of(destination)
+    if base:
+        listing = listing.with_classes(base.classes)
+    order = orders(listing, settings, growing=base is not None)
+    first = {split: len(base.split(split)) if base else 0 for split in order}
+    identity = [VERSION, name, asdict(settings), listing.digest(), base and base.digest]
+    return Job(
+        name=name,
+        where=listing.where,
+        classes=listing.classes,
+        digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
+        num_images=len(listing),
+        parts=partial(parts, listing, order, first, settings.samples_per_shard),
+        make=partial(make, source=source, short_side_px=settings.short_side_px),
+        name_of=lambda number, _: listing.entry(number).name,
+    )
 
 
-def num_parts(listing: Listing, settings: Settings) -> int:
-    """How many parts there are."""
-    per_shard = settings.samples_per_shard
-    return sum(-(-len(order) // per_shard) for order in orders(listing, settings).values())
+def parts(
+    listing: Listing, order: dict[str, NDArray[np.int64]], first: dict[str, int], per_shard: int
+) -> Iterator[Part]:
+    """The shards to be made.
 
-
-def parts(listing: Listing, settings: Settings) -> Iterator[Part]:
-    """The shards to be made."""
-    for split, order in orders(listing, settings).items():
-        for number, first in enumerate(range(0, len(order), settings.samples_per_shard)):
-            chosen = order[first : first + settings.samples_per_shard].tolist()
+    Args:
+        listing: of the images.
+        order: of `orders`.
+        first: number of each split's first shard.
+        per_shard: images of each.
+    """
+    for split, numbers in order.items():
+        for shard, begin in enumerate(range(0, len(numbers), per_shard), first[split]):
+            chosen = numbers[begin : begin + per_shard].tolist()
             yield Part(
-                f"{split}-{number:06d}.tar",
+                f"{split}-{shard:06d}.tar",
                 split,
                 [(i, listing.entry(i)) for i in chosen],
                 2 * MAX_THUMBNAILS / len(listing),
             )
 
 
-def orders(listing: Listing, settings: Settings) -> dict[str, NDArray[np.int64]]:
+def orders(
+    listing: Listing, settings: Settings, *, growing: bool = False
+) -> dict[str, NDArray[np.int64]]:
     """Numbers of each split's images in the order of the shards.
 
     Training images are shuffled over all shards; validation images keep the order of their names.
+
+    Args:
+        listing: of the images.
+        settings: of the shards.
+        growing: whether they come to a data set that has both splits.
 
     Raises:
         DataError: a split would be empty.
     """
     train, val = listing.in_split("train"), listing.in_split("val")
     whole = listing.in_split("")
-    if len(whole):
-        chosen = np.array([_goes_to_val(listing.entry(i).name, settings) for i in whole])
+    if not len(val):
+        # A source with a training split only is treated as if it had none.
+        whole = whole if len(whole) else train
+        chosen = np.array([_goes_to_val(listing.entry(i).name, settings) for i in whole], bool)
         train, val = whole[~chosen], whole[chosen]
-    elif not len(val):
-        # A source with a training split only: as if it had none.
-        chosen = np.array([_goes_to_val(listing.entry(i).name, settings) for i in train])
-        train, val = train[~chosen], train[chosen]
-    if not len(train) or not len(val):
+    if not growing and (not len(train) or not len(val)):
         raise DataError(
             f"{listing.where}: {len(train)} images to train on and {len(val)} to validate with. "
             "Both need some: add images, or change --val-share."
@@ -127,20 +165,21 @@ def _goes_to_val(name: str, settings: Settings) -> bool:
     return seeds.derive(0, "val", tail) < settings.val_share * 2**63
 
 
-def make(part: Part, source: Store, destination: Store, settings: Settings, work: str) -> Record:
-    """Write a part's shard, its index, and the record of what was found.
+def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> Record:
+    """Write a part's shard and its index.
 
     Args:
         part: what to make.
-        source: where the images are.
         destination: where the shard goes.
-        settings: of the data set.
-        work: folder for the record, in `destination`.
+        source: where the images are.
+        short_side_px: see `Settings`.
 
     Raises:
         StoreError: images cannot be read, or the shard cannot be written.
     """
-    findings, samples, rows = Findings(), [], []
+    findings = Findings()
+    samples: list[Sample] = []
+    rows: list[tuple[int, ...]] = []
     for number, entry in part.images:
         data = read(source, entry)
         try:
@@ -150,44 +189,11 @@ def make(part: Part, source: Store, destination: Store, settings: Settings, work
             continue
         findings.add(data, part.split, entry.label, found, part.show_share)
         rows.append(seen(data, number, entry.label, part.split))
-        key = sample_key(f"{number:08d}", entry.name)
-        samples.append(Sample(key, entry.label, _jpeg(data, found, settings.short_side_px)))
+        # Where it lies tells it from all others of its split, also from those added later.
+        key = sample_key(f"{part.shard.removesuffix('.tar')}-{len(samples):05d}", entry.name)
+        samples.append(Sample(key, entry.label, _jpeg(data, found, short_side_px)))
     shard = write_shard(destination, part.shard, samples) if samples else None
-    record = Record(shard, findings, np.array(rows, SEEN))
-    destination.write(f"{work}/{part.shard}.json", _to_json(record))
-    return record
-
-
-def read_record(destination: Store, name: str) -> Record:
-    """A part's record.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    tree = json.loads(destination.read(name))
-    shard = tree["shard"]
-    if shard:
-        shard = Shard(
-            name=shard["name"],
-            num_samples=shard["num_samples"],
-            index_sha256=bytes.fromhex(shard["index_sha256"]),
-        )
-    rows = np.frombuffer(b64decode(tree["seen"]), SEEN)
-    return Record(shard, Findings.from_plain(tree["findings"]), rows)
-
-
-def _to_json(record: Record) -> bytes:
-    shard = record.shard and {
-        "name": record.shard.name,
-        "num_samples": record.shard.num_samples,
-        "index_sha256": record.shard.index_sha256.hex(),
-    }
-    tree = {
-        "shard": shard,
-        "findings": record.findings.to_plain(),
-        "seen": b64encode(record.seen.tobytes()).decode(),
-    }
-    return json.dumps(tree).encode()
+    return Record(part.split, shard, findings, np.array(rows, SEEN))
 
 
 def _jpeg(data: bytes, found: Examined, short_side_px: int | None) -> bytes:

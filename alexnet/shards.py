@@ -37,7 +37,7 @@ class Sample:
 def sample_key(prefix: str, name: str) -> str:
     """A key for an image: WebDataset ends it at the first dot, and tar at 100 characters."""
     stem = re.sub(r"[^\w-]", "_", PurePosixPath(name).stem, flags=re.ASCII)
-    return f"{prefix}-{stem[:80]}"
+    return f"{prefix}-{stem[:70]}"
 
 
 def write_dataset(

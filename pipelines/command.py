@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alexnet import config as configuration
 from alexnet.config import RunConfig
-from alexnet.errors import AlexNetError
+from alexnet.errors import AlexNetError, ConfigError
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -43,6 +43,16 @@ def config(args: argparse.Namespace) -> RunConfig:
         ConfigError: a key or value breaks a rule.
     """
     return configuration.load(args.config, args.overrides)
+
+
+def check_max_rejects(share: float) -> None:
+    """Hold the value of `--max-rejects` to its rule.
+
+    Raises:
+        ConfigError: it breaks it.
+    """
+    if not 0 <= share < 1:
+        raise ConfigError(f"--max-rejects {share}: must be in [0, 1).")
 
 
 def guarded(name: str, work: Callable[[], None]) -> int:

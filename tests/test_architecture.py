@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import prepare_shards, train
+from pipelines import check_data, prepare_shards, train
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.py"))
@@ -42,9 +42,10 @@ def test_a_script_is_short(path):
             prepare_shards.main,
             {
                 *("-h", "--help", "--short-side", "--samples-per-shard"),
-                *("--seed", "--val-share", "--max-rejects"),
+                *("--seed", "--val-share", "--max-rejects", "--classes", "--add"),
             },
         ),
+        (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
 )
 def test_a_command_has_these_options_and_no_other(main, options, capsys):
@@ -55,7 +56,7 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
-    for script in ("train", "prepare_shards"):
+    for script in ("train", "prepare_shards", "check_data"):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(
             [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, check=False

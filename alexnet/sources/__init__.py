@@ -4,8 +4,7 @@ from pathlib import PurePosixPath
 
 from alexnet.errors import DataError
 from alexnet.sources import ilsvrc, image_folder, kaggle
-from alexnet.sources.ilsvrc import Spread
-from alexnet.sources.listing import Entry, Listing
+from alexnet.sources.listing import Entry, Listing, Spread
 from alexnet.sources.tar_scan import members
 from alexnet.store import Store
 
@@ -31,6 +30,10 @@ def open_source(store: Store, archive: str = "", spread: Spread = map) -> Listin
         if ilsvrc.TRAIN in names:
             return ilsvrc.listing(store, spread)
         files = [Entry(name, "", 0, name) for name in names]
+        if names and all(name.endswith((".tar", ".json", ".npy")) for name in names):
+            raise DataError(
+                f"{where}: WebDataset shards are indexed where they lie. Leave out the destination."
+            )
     if not files:
         raise DataError(f"{where}: nothing is here. Name a folder or tar of images.")
     if kaggle.fits(files):

@@ -8,23 +8,19 @@ them, not the kit's own numbers.
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
 
 from alexnet.errors import DataError
 from alexnet.sources.image_folder import is_image
-from alexnet.sources.listing import Entry, Listing, listed
+from alexnet.sources.listing import Entry, Listing, Spread, listed
 from alexnet.sources.tar_scan import Member, members
 from alexnet.store import Store
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
-
-Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-"""Like the builtin `map`, but in any order and maybe on many machines."""
 
 
 def listing(store: Store, spread: Spread = map) -> Listing:

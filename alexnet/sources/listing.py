@@ -1,14 +1,18 @@
 """The images of a source as a table: about 60 bytes and its name for each, whatever its size."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.errors import DataError
 from alexnet.store import Store
+
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Like the builtin `map`, but in any order and maybe on many machines."""
 
 SPLITS = ("", "train", "val")
 """An image whose source has no validation split is in the first."""
@@ -76,6 +80,23 @@ class Listing:
     def in_split(self, split: str) -> NDArray[np.int64]:
         """Positions of a split's images."""
         return np.flatnonzero(self.rows["split"] == SPLITS.index(split))
+
+    def with_classes(self, classes: Sequence[str]) -> "Listing":
+        """The same images with the labels of a larger set of classes.
+
+        Raises:
+            DataError: a class is not among them.
+        """
+        unknown = sorted(set(self.classes) - set(classes))
+        if unknown:
+            raise DataError(
+                f"{self.where}: class {unknown[0]!r} is not one of the data set's {len(classes)}. "
+                "Leave its images out, or prepare a new data set from all images."
+            )
+        labels = np.array([classes.index(name) for name in self.classes], np.uint32)
+        rows = self.rows.copy()
+        rows["label"] = labels[rows["label"]]
+        return replace(self, classes=tuple(classes), rows=rows)
 
     def digest(self) -> str:
         """SHA-256 (hex) of which images there are, where, and what they show."""

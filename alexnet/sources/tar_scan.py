@@ -7,6 +7,7 @@ two blocks of zeros at its end (POSIX.1-1988, section 10.1.1), which are asked f
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from alexnet.errors import DataError
@@ -14,7 +15,6 @@ from alexnet.store import Store
 
 BUFFER_BYTES = 2**20
 """Read at once. Headers of small files lie close together; those of large ones are seeked to."""
-
 
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 """How gzip, bzip2, xz and zstd begin."""
@@ -88,28 +88,68 @@ def members(
         StoreError: it cannot be read.
         DataError: it is not an uncompressed tar, or is cut.
     """
-    where = f"{store.url}/{name}" + (f" at byte {offset}" if offset else "")
     total = store.num_bytes(name) - offset if length is None else length
     window = Window(store, name, offset, total)
+    with (
+        explained(store, name, offset, total),
+        tarfile.open(fileobj=window, mode="r:") as tar,
+    ):
+        for member in tar:
+            if member.offset_data + member.size > total:
+                raise _cut(store, name, offset)
+            if member.isfile():
+                yield Member(member.name, offset + member.offset_data, member.size)
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+        end = tar.offset
+    check_end(store, name, offset, total, end)
+
+
+@contextmanager
+def explained(store: Store, name: str, offset: int, total: int) -> Iterator[None]:
+    """Say of what `tarfile` does not read why that is.
+
+    Args:
+        store: that holds the file.
+        name: of the file.
+        offset: where the tar begins in it.
+        total: length of the tar.
+
+    Raises:
+        DataError: for any error of `tarfile`.
+    """
     try:
-        with tarfile.open(fileobj=window, mode="r:") as tar:
-            for member in tar:
-                if member.offset_data + member.size > total:
-                    raise _cut(where)
-                if member.isfile():
-                    yield Member(member.name, offset + member.offset_data, member.size)
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
-            end = tar.offset
+        yield
     except tarfile.TarError as error:
-        window.seek(0)
-        if (window.read(6) or b"").startswith(COMPRESSED):
+        where = _where(store, name, offset)
+        if total and store.read(name, offset, min(6, total)).startswith(COMPRESSED):
             raise DataError(f"{where}: a compressed tar. Decompress it first.") from error
+        if "unexpected end" in str(error):
+            raise _cut(store, name, offset) from error
         raise DataError(f"{where}: not an uncompressed tar: {error}.") from error
-    window.seek(end)
-    zeros = window.read(2 * tarfile.BLOCKSIZE) or b""
-    if len(zeros) < 2 * tarfile.BLOCKSIZE or zeros.strip(b"\0"):
-        raise _cut(where)
 
 
-def _cut(where: str) -> DataError:
+def check_end(store: Store, name: str, offset: int, total: int, end: int) -> None:
+    """Ask for the two blocks of zeros behind the last member.
+
+    Args:
+        store: that holds the file.
+        name: of the file.
+        offset: where the tar begins in it.
+        total: length of the tar.
+        end: of its last member, in the tar.
+
+    Raises:
+        DataError: they are not there.
+    """
+    wanted = 2 * tarfile.BLOCKSIZE
+    if total - end < wanted or store.read(name, offset + end, wanted).strip(b"\0"):
+        raise _cut(store, name, offset)
+
+
+def _where(store: Store, name: str, offset: int) -> str:
+    return f"{store.url}/{name}" + (f" at byte {offset}" if offset else "")
+
+
+def _cut(store: Store, name: str, offset: int) -> DataError:
+    where = _where(store, name, offset)
     return DataError(f"{where}: the tar is cut: it ends too early. Copy it again.")

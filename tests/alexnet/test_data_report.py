@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from alexnet import images
-from alexnet.data_report import to_html
+from alexnet.data_report import Report, to_html
 from alexnet.errors import DataError
 from alexnet.examine import examine
-from alexnet.findings import Findings, duplicates, to_tree
+from alexnet.findings import Duplicates, Findings
 
 EVIL = "<script>alert(1)</script>"
 
@@ -40,9 +40,9 @@ def page():
     for number in range(3):
         found.reject(f"{EVIL}-{number}.jpg", DataError("an empty file: no image"))
     classes = (EVIL, "dog")
-    return Page(
-        to_html(EVIL, to_tree(found, classes, duplicates(list, 0)), found.thumbnails, classes)
-    )
+    repeated = Duplicates(1, 0, 0, [[0, 1]], ["repeated"])
+    groups = [[f"{EVIL}-one", f"{EVIL}-two"]]
+    return Page(to_html(Report(EVIL, classes, found, repeated, groups, (f"{EVIL} is altered",))))
 
 
 def test_names_from_the_data_are_text(page):
@@ -55,7 +55,8 @@ def test_nothing_is_loaded_from_elsewhere(page):
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
 
 
-def test_every_reject_and_class_is_listed(page):
+def test_every_reject_class_repetition_and_problem_is_listed(page):
+    assert {f"{EVIL}-one", f"{EVIL}-two", f"{EVIL} is altered"} <= set(page.words)
     assert all(f"{EVIL}-{number}.jpg" in page.words for number in range(3))
     assert "dog" in page.words
 
@@ -64,3 +65,8 @@ def test_figures_are_those_of_the_findings(page):
     at = page.words.index("Usable images")
     assert page.words[at + 1] == "3"
     assert page.words[page.words.index("Rejected files") + 1] == "3"
+
+
+def test_sizes_are_in_units_people_read(page):
+    assert any(word.endswith(" KiB") for word in page.words)
+    assert "64 to 95 px" in page.words

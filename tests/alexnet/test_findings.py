@@ -12,7 +12,7 @@ from alexnet import findings as module
 from alexnet import images
 from alexnet.errors import DataError
 from alexnet.examine import examine
-from alexnet.findings import SEEN, Findings, duplicates, seen, to_tree
+from alexnet.findings import KINDS, SEEN, Findings, duplicates, seen, to_tree
 
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (20 + 9 * i, 40, 3), dtype=np.uint8) for i in range(5)]
@@ -81,7 +81,7 @@ def test_leaks_conflicts_and_repeats_are_told_apart():
         ]
     )
     repeated = duplicates(lambda: [rows], len(rows))
-    assert repeated == (2, 1, 1, [[1, 3], [0, 2], [4, 5]])
+    assert repeated == (2, 1, 1, [[1, 3], [0, 2], [4, 5]], list(KINDS))
 
 
 @given(

@@ -138,11 +138,11 @@ def test_images_without_a_validation_split_are_split_by_their_names(pictures, tm
 
 
 def keys_of(folder, split):
-    """Names of a split's images, without their numbers."""
+    """Names of a split's images, without those of their shards and rows."""
     names = []
     for path in folder.glob(f"{split}-*.tar"):
         with tarfile.open(path) as tar:
-            names += [member.name.partition("-")[2] for member in tar if "jpg" in member.name]
+            names += [member.name.split("-", 3)[3] for member in tar if "jpg" in member.name]
     return set(names)
 
 
