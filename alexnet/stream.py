@@ -73,11 +73,19 @@ class TrainParts(IterableDataset[Any]):
         )
 
     def __iter__(self) -> Iterator[Batch | AlexNetError]:
-        return _errors_as_items(self._parts())
+        return _errors_as_items(self.parts(*_loader()))
 
-    def _parts(self) -> Iterator[Batch]:
+    def parts(self, loader: int = 0, loaders: int = 1) -> Iterator[Batch]:
+        """What one loader process of the worker makes.
+
+        Args:
+            loader: its number.
+            loaders: how many there are.
+
+        Raises:
+            StoreError, DataError: reading failed, or too many samples are bad.
+        """
         mine = share(self.data.num_streams, self.rank, self.world_size)
-        loader, loaders = _loader()
         streams = [mine[i] for i in share(len(mine), loader, loaders)]
         reader = ShardReader(self.store, self.manifest.split("train"))
         plan = lru_cache(maxsize=2)(self.plan)

@@ -20,7 +20,7 @@ def colour_samples(split, number):
         yield Sample(f"{split}{i:05d}", label, images.encode_jpeg(image.astype(np.uint8)))
 
 
-def tiny_run(url, **train):
+def tiny_run(url, data=None, **train):
     return config.parse(
         {
             "name": "tiny",
@@ -31,6 +31,7 @@ def tiny_run(url, **train):
                 "num_streams": 4,
                 "window_samples": 10,
                 "loader_processes": 0,
+                **(data or {}),
             },
             "optim": {"warmup_epochs": 0},
             "train": {"epochs": 2, "global_batch_size": 12, **train},

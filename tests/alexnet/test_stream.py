@@ -1,25 +1,30 @@
 """Batches must be those of the plan, whoever makes them, and no altered byte may pass."""
 
+from itertools import islice
+
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alexnet.batch import join
+from alexnet.plan import share
 from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
 from tests.tiny_data import NUM_VAL, tiny_run
 
 CPU = torch.device("cpu")
 
 
-def train_parts(tiny, *, rank=0, world_size=1, loaders=0, start_step=0, epochs=2):
+def train_parts(
+    tiny, *, rank=0, world_size=1, loaders=0, start_step=0, epochs=2, streams=4, window=10, batch=12
+):
     store, manifest = tiny
-    config = tiny_run(store.url, epochs=epochs)
-    data = type(config.data)(
-        url=store.url, image_px=64, num_streams=4, window_samples=10, loader_processes=loaders
-    )
+    data = {"num_streams": streams, "window_samples": window, "loader_processes": loaders}
+    config = tiny_run(store.url, data, epochs=epochs, global_batch_size=batch)
     return TrainParts(
         store=store,
         manifest=manifest,
-        data=data,
+        data=config.data,
         augment=config.augment,
         train=config.train,
         rank=rank,
@@ -53,6 +58,36 @@ def test_loader_processes_give_the_batches_of_none_pixel_by_pixel(tiny, loaders)
     made = batches(train_parts(tiny, epochs=1, loaders=loaders))
     assert len(made) == len(whole)
     assert all(same(one, two) for one, two in zip(made, whole, strict=True))
+
+
+@st.composite
+def layouts(draw):
+    """Streams, and samples of each in a step; at most one batch an epoch is left over."""
+    streams = draw(st.sampled_from([1, 2, 5, 12, 51, 64]))
+    return {
+        "streams": streams,
+        "batch": streams * draw(st.integers(1, max(1, 24 // streams))),
+        "window": draw(st.integers(1, 60)),
+    }
+
+
+@given(layouts(), st.data())
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_workers_loaders_and_start_give_the_pixels_of_one_process(tiny, layout, data):
+    whole = list(train_parts(tiny, **layout).parts())
+    start = data.draw(st.integers(0, len(whole) - 1))
+    world_size = data.draw(st.integers(1, min(64, layout["streams"])))
+    loaders = data.draw(st.integers(0, 8))
+    parts = []
+    for rank in range(world_size):
+        mine = train_parts(tiny, rank=rank, world_size=world_size, start_step=start, **layout)
+        count = min(loaders, len(share(layout["streams"], rank, world_size))) or 1
+        parts += [islice(mine.parts(loader, count), 3) for loader in range(count)]
+    steps = [join(list(step), CPU) for step in zip(*parts, strict=True)]
+    assert len(steps) == min(3, len(whole) - start)
+    assert all(same(one, two) for one, two in zip(steps, whole[start:], strict=False))
 
 
 @pytest.mark.parametrize("start_step", [1, 7, 8, 9, 15])

@@ -182,6 +182,56 @@ def test_an_unfinished_preparation_is_not_mixed_with_another(pictures, tmp_path,
     )
 
 
+def test_new_images_become_new_shards_and_the_old_manifest_stays(pictures, tmp_path, capfd):
+    destination = tmp_path / "set"
+    store = open_store(str(destination))
+    arguments = [str(pictures), str(destination), "--samples-per-shard", "4"]
+    assert prepare_shards.main([*arguments, "--add"]) == 2
+    assert "--add needs a data set to add to" in capfd.readouterr().err
+    assert prepare_shards.main(arguments) == 0
+    first, before = manifest.read(store), files_of(destination)
+
+    new = tmp_path / "new"
+    (new / "train" / "dog").mkdir(parents=True)  # of one class only, and of no val split
+    for i in range(5):
+        image = np.full((64, 64, 3), 40 * i, np.uint8)
+        (new / "train" / "dog" / f"{i}.jpg").write_bytes(images.encode_jpeg(image))
+    arguments = [str(new), str(destination), "--samples-per-shard", "4", "--add"]
+    assert prepare_shards.main([*arguments, "--val-share", "0.3"]) == 0
+    second = manifest.read(store)
+    assert second.classes == first.classes
+    assert second.colour == first.colour
+    train, val = second.num_samples("train"), second.num_samples("val")
+    assert (train + val, train > 10) == (10 + 4 + 5, True)
+    assert second.split("train")[3].name == "train-000003.tar"
+
+    after = files_of(destination)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {manifest.MANIFEST_NAME}
+    assert manifest.read(store, f"manifest-{first.digest[:12]}.json").digest == first.digest
+    assert not (destination / "preparing").exists()
+
+
+def test_images_of_an_unknown_class_are_not_added(pictures, tmp_path, capfd):
+    destination = tmp_path / "set"
+    assert prepare_shards.main([str(pictures), str(destination)]) == 0
+    (pictures / "train" / "dog").rename(pictures / "train" / "ant")
+    (pictures / "val" / "dog").rename(pictures / "val" / "ant")
+    before = files_of(destination)
+    assert prepare_shards.main([str(pictures), str(destination), "--add"]) == 2
+    assert "class 'ant' is not one of the data set's 2" in capfd.readouterr().err
+    assert files_of(destination) == before
+
+
+def test_a_class_of_which_nothing_can_be_used_is_named(pictures, tmp_path, capfd):
+    for path in (pictures / "train" / "dog").iterdir():
+        path.write_bytes(b"no image")
+    destination = tmp_path / "set"
+    assert prepare_shards.main([str(pictures), str(destination), "--max-rejects", "0.9"]) == 2
+    assert "class 'dog' has no image to train on that can be used" in capfd.readouterr().err
+    assert not (destination / manifest.MANIFEST_NAME).exists()
+
+
 def test_a_read_only_identity_cannot_write(pictures, bucket_url, s3, monkeypatch, capsys):
     for name, value in s3.reader_env().items():
         monkeypatch.setenv(name, value)
