@@ -18,6 +18,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
+        refusal = self.server.refuse(self.headers.get("Authorization", ""))
+        if refusal:
+            self.send_error_code(refusal)
+            return
         connection = http.client.HTTPConnection(*self.server.target)
         connection.request("GET", self.path, headers=dict(self.headers))
         answer = connection.getresponse()
@@ -52,6 +56,13 @@ class Handler(BaseHTTPRequestHandler):
             self.server.stopped.wait(60)
         self.close_connection = not whole
 
+    def send_error_code(self, code):
+        body = f"<Error><Code>{code}</Code></Error>".encode()
+        self.send_response_only(400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, *args):
         pass
 
@@ -66,6 +77,8 @@ class ChaosProxy(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.share, self.random, self.lock = share, random.Random(seed), threading.Lock()
         self.answers, self.stopped = Counter(), threading.Event()
+        self.refuse = lambda _authorization: None
+        """S3's code of an error for requests that are signed like this, or None."""
 
     def next_fault(self, body_bytes):
         with self.lock:
