@@ -18,6 +18,7 @@ td, th { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align
   vertical-align: top; overflow-wrap: break-word }
 td.file { overflow-wrap: anywhere; min-width: 8rem }
 ul { padding-left: 1.2rem; overflow-wrap: anywhere }
+td.k { white-space: nowrap }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { background: var(--mark); height: .7rem; min-width: 1px; border-radius: 2px }
 .bad { color: var(--bad); font-weight: 600 }
@@ -27,6 +28,7 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .swatch { display: inline-block; width: 2.5rem; height: 1.2rem; border: 1px solid var(--line);
   vertical-align: middle }
 .scroll { max-height: 30rem; overflow: auto }
+.wide { overflow-x: auto }
 """
 
 
@@ -177,7 +179,7 @@ def _size(low: str) -> str:
 def _histogram(counts: dict[str, int], label: Callable[[str], str]) -> str:
     largest = max(counts.values(), default=1)
     rows = "".join(
-        f'<tr><td>{escape(label(key))}</td><td class="n">{count:,}</td>'
+        f'<tr><td class="k">{escape(label(key))}</td><td class="n">{count:,}</td>'
         f"<td style=width:60%>{_bar(count, largest)}</td></tr>"
         for key, count in counts.items()
     )
@@ -203,7 +205,7 @@ def _colour(colour: dict[str, Any] | None) -> str:
         for text, values in rows
     )
     head = '<tr><th></th><th class="n">red</th><th class="n">green</th><th class="n">blue</th></tr>'
-    return f"<table>{head}{cells}</table>"
+    return f'<div class="wide"><table>{head}{cells}</table></div>'
 
 
 def _swatch(values: Any, base: Any) -> str:

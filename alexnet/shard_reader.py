@@ -53,7 +53,8 @@ class ShardReader:
 
     def __init__(self, store: Store, split: Split) -> None:
         self.store, self.split = store, split
-        self.bases = np.cumsum(split.sizes, dtype=np.int64) - split.sizes
+        self.ends = np.cumsum(split.sizes, dtype=np.int64)
+        """(shards,): position in the split behind each shard's last sample."""
         self._opened = lru_cache(maxsize=SHARDS_KEPT)(self._open)
 
     def pieces(self, run: Run) -> list[Piece]:
@@ -91,7 +92,7 @@ class ShardReader:
             problem = ""
             if crc32c(data) != crc:
                 data, problem = _read_again(file, offset, length, crc)
-            samples.append(Encoded(int(self.bases[run.shard]) + number, label, data, problem))
+            samples.append(Encoded(self._base(run.shard) + number, label, data, problem))
         return samples
 
     def shard_of(self, sample_id: int) -> str:
@@ -110,8 +111,11 @@ class ShardReader:
         return f"{self.split[shard].name}: {name or f'sample {row}'}"
 
     def _place(self, sample_id: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self.bases, sample_id, side="right")) - 1
-        return shard, sample_id - int(self.bases[shard])
+        shard = int(np.searchsorted(self.ends, sample_id, side="right"))
+        return shard, sample_id - self._base(shard)
+
+    def _base(self, shard: int) -> int:
+        return int(self.ends[shard] - self.split.sizes[shard])
 
     def _open(self, number: int) -> tuple[File, Index]:
         shard = self.split[number]

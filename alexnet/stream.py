@@ -117,7 +117,6 @@ class Filler:
     def __init__(self, parts: TrainParts, reader: ShardReader, num_streams: int) -> None:
         self._parts, self._reader = parts, reader
         self._axes = np.array(parts.manifest.colour.axes)
-        self._ends = np.cumsum(reader.split.sizes, dtype=np.int64)
         self._budget = BadBudget(parts.data, parts.plan(0).stream_samples * num_streams)
 
     def fill(self, samples: list[Encoded], epoch: int) -> Batch:
@@ -145,8 +144,8 @@ class Filler:
         """Another sample of the split, drawn by the bad one's number: the same on any worker."""
         for attempt in range(REPLACEMENTS):
             draw = ("replace", skipped.epoch, skipped.sample_id, attempt)
-            drawn = seeds.derive(self._parts.train.seed, *draw) % int(self._ends[-1])
-            (run,) = runs_in_order(self._ends, range(drawn, drawn + 1))
+            drawn = seeds.derive(self._parts.train.seed, *draw) % int(self._reader.ends[-1])
+            (run,) = runs_in_order(self._reader.ends, range(drawn, drawn + 1))
             (sample,) = self._reader.read(run)
             with suppress(DataError):
                 out[:] = self._view(sample, skipped.epoch)
@@ -182,11 +181,10 @@ class ValidationParts(IterableDataset[Any]):
         mine = share(split.num_samples, self.rank, self.world_size)
         loader, loaders = _loader()
         reader = ShardReader(self.store, split)
-        ends = np.cumsum(split.sizes, dtype=np.int64)
         batches = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
         with ThreadPoolExecutor(READ_THREADS) as threads:
             reads = (
-                [threads.submit(reader.read, run) for run in runs_in_order(ends, batch)]
+                [threads.submit(reader.read, run) for run in runs_in_order(reader.ends, batch)]
                 for batch in batches[loader::loaders]
             )
             for futures in _one_ahead(reads):

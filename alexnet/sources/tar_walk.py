@@ -9,7 +9,10 @@ from alexnet.sources.tar_scan import check_end, explained
 from alexnet.store import Store
 
 PIECE_BYTES = 8 * 2**20
-"""Read at once."""
+"""Read from the store at once."""
+
+SLICE_BYTES = 2**16
+"""Of a piece, given to `tarfile` at once: it copies what is left of a slice with every read."""
 
 MAX_MEMBER_BYTES = 2**28
 """Content of larger members is not read into memory: no image of `images.MAX_PIXELS` needs it."""
@@ -35,6 +38,7 @@ class Walk:
         self.num_bytes = store.num_bytes(name)
         self.sha256 = b""
         self._hash, self._at = hashlib.sha256(), 0
+        self._piece, self._used = b"", 0
 
     def __iter__(self) -> Iterator[Content]:
         """Regular files in the order of the tar.
@@ -45,7 +49,7 @@ class Walk:
         """
         with (
             explained(self._store, self._name, 0, self.num_bytes),
-            tarfile.open(fileobj=self, mode="r|", bufsize=PIECE_BYTES) as tar,  # type: ignore[call-overload]
+            tarfile.open(fileobj=self, mode="r|", bufsize=SLICE_BYTES) as tar,  # type: ignore[call-overload]
         ):
             for member in tar:
                 if member.isfile():
@@ -61,9 +65,13 @@ class Walk:
         self.sha256 = self._hash.digest()
 
     def read(self, count: int) -> bytes:
-        """The next bytes of the file; what `tarfile` asks for."""
-        count = min(count, self.num_bytes - self._at)
-        data = self._store.read(self._name, self._at, count) if count else b""
-        self._at += count
-        self._hash.update(data)
+        """The next bytes of the file, at most `count`, none at its end; what `tarfile` asks for."""
+        if self._used == len(self._piece):
+            length = min(PIECE_BYTES, self.num_bytes - self._at)
+            self._piece = self._store.read(self._name, self._at, length) if length else b""
+            self._at += length
+            self._used = 0
+            self._hash.update(self._piece)
+        data = self._piece[self._used : self._used + count]
+        self._used += len(data)
         return data
