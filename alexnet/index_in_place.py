@@ -17,7 +17,7 @@ from alexnet.manifest import SPLITS, Manifest, Shard
 from alexnet.preparation import Job, name_of
 from alexnet.record import Record
 from alexnet.shard_reader import place_number, place_of, sample_name
-from alexnet.sources import webdataset
+from alexnet.sources import ilsvrc, webdataset
 from alexnet.sources.listing import Spread
 from alexnet.sources.tar_walk import MAX_MEMBER_BYTES, Walk
 from alexnet.sources.webdataset import ClassMap, RawSample
@@ -63,6 +63,8 @@ def job(
     """
     known = {shard.name for split in SPLITS for shard in base.split(split)} if base else set()
     tars = [name for name in store.list() if name.endswith(".tar") and name not in known]
+    if ilsvrc.TRAIN in tars:
+        raise DataError(f"{store.url}/{ilsvrc.TRAIN}: not a shard. Name a destination for shards.")
     if not tars:
         raise DataError(
             f"{store.url}: no {'new ' if base else ''}shard is here. Name a folder of WebDataset "

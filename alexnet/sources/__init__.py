@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 from alexnet.errors import DataError
 from alexnet.sources import ilsvrc, image_folder, kaggle
+from alexnet.sources.image_folder import is_image
 from alexnet.sources.listing import Entry, Listing, Spread
 from alexnet.sources.tar_scan import members
 from alexnet.store import Store
@@ -30,7 +31,7 @@ def open_source(store: Store, archive: str = "", spread: Spread = map) -> Listin
         if ilsvrc.TRAIN in names:
             return ilsvrc.listing(store, spread)
         files = [Entry(name, "", 0, name) for name in names]
-        if names and all(name.endswith((".tar", ".json", ".npy")) for name in names):
+        if any(name.endswith(".tar") for name in names) and not any(map(is_image, names)):
             raise DataError(
                 f"{where}: WebDataset shards are indexed where they lie. Leave out the destination."
             )
