@@ -7,18 +7,31 @@ A checkpoint is a directory:
 """
 
 import dataclasses
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from alexnet.errors import CheckpointError
 from alexnet.ledger import Skipped
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
+
+META, STATE = "meta.json", "state.pt"
+"""Names of the two files."""
+
+
+class CheckpointState(TypedDict):
+    """The tensors of `state.pt`. No generator state: `alexnet.seeds` derives every draw."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,21 +43,31 @@ class CheckpointMeta:
     """Optimizer updates completed; training resumes with update number `step`."""
     images_seen: int
     """Training images consumed over all workers since step 0."""
-    config_digest: str
-    """`RunConfig.digest()`, to refuse a resume under another configuration."""
+    time_ms: int
+    """When training was at `step`, in milliseconds since 1970."""
+    identity: Mapping[str, Any]
+    """`RunConfig.identity()`, to refuse a resume under another configuration."""
     manifest_digest: str
     """SHA-256 of the manifest: which data this model has seen."""
-    top1: float | None = None
-    """Validation top-1 in [0, 1] at `step`; None where it was not measured."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """top1 and top5 in [0, 1] and loss, of the validation at `step`; empty inside an epoch."""
     skipped: tuple[Skipped, ...] = ()
     """Samples of the epoch under way that could not be used, over all workers."""
+    sha256: str = ""
+    """Digest (hex) of `state.pt`; `write` fills it in."""
 
 
-class CheckpointState(TypedDict):
-    """The tensors of `state.pt`. No generator state: `alexnet.seeds` derives every draw."""
+def snapshot(state: CheckpointState) -> CheckpointState:
+    """A copy on the CPU that training does not change any more."""
 
-    model: dict[str, Any]
-    optimizer: dict[str, Any]
+    def copied(item: Any) -> Any:
+        if isinstance(item, Tensor):
+            return item.detach().to("cpu", copy=True)
+        if isinstance(item, dict):
+            return {key: copied(value) for key, value in item.items()}
+        return [copied(value) for value in item] if isinstance(item, list) else item
+
+    return CheckpointState(model=copied(state["model"]), optimizer=copied(state["optimizer"]))
 
 
 def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
@@ -54,11 +77,12 @@ def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
         CheckpointError: it cannot be written.
     """
     try:
-        with (folder / "state.pt").open("wb") as file:  # a path would hide why writing failed
+        with (folder / STATE).open("wb") as file:  # a path would hide why writing failed
             torch.save(state, file)
-        partial = folder / "meta.json.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(meta), indent=1) + "\n")
-        partial.rename(folder / "meta.json")
+        whole = dataclasses.replace(meta, sha256=_digest(folder / STATE))
+        partial = folder / f"{META}.partial"
+        partial.write_text(json.dumps(dataclasses.asdict(whole), indent=1) + "\n")
+        partial.rename(folder / META)
     except (OSError, RuntimeError) as error:
         # torch may answer a failed write with an error of its own, on top of the true one.
         chain = (error, error.__context__, error.__cause__)
@@ -73,53 +97,96 @@ def read_meta(folder: Path) -> CheckpointMeta:
     """What the checkpoint says of itself.
 
     Raises:
-        CheckpointError: it was never completed, or is of another schema.
+        CheckpointError: it was never completed, is damaged, or is of another schema.
     """
-    path = folder / "meta.json"
+    path = folder / META
     if not path.exists():
         raise CheckpointError(
-            f"{folder}: no meta.json, so this checkpoint was never completed. Use an older one."
+            f"{folder}: no {META}, so this checkpoint was never completed. Use an older one."
         )
-    tree = json.loads(path.read_text())
-    if tree.get("schema") != SCHEMA:
+    return parse_meta(path.read_bytes(), str(path))
+
+
+def parse_meta(text: bytes, where: str) -> CheckpointMeta:
+    """The content of a `meta.json`.
+
+    Args:
+        text: as it was read.
+        where: begins the message of an error.
+
+    Raises:
+        CheckpointError: it is damaged, or of another schema.
+    """
+    try:
+        tree = json.loads(text)
+        schema = tree["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: damaged. Use another checkpoint.") from error
+    if schema != SCHEMA:
         raise CheckpointError(
-            f"{folder}: schema {tree.get('schema')!r}; this code reads {SCHEMA}. "
-            "Use the release that wrote it."
+            f"{where}: schema {schema!r}; this code reads {SCHEMA}. Use the release that wrote it."
         )
-    skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
-    return CheckpointMeta(**tree, skipped=skipped)
+    try:
+        skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
+        return CheckpointMeta(**tree, skipped=skipped)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{where}: damaged. Use another checkpoint.") from error
 
 
 def read_state(folder: Path) -> CheckpointState:
-    """The tensors, on the CPU; nothing but tensors is unpickled.
+    """The tensors, on the CPU, as they were written; nothing but tensors is unpickled.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the checkpoint is incomplete or damaged.
     """
-    try:
-        state: CheckpointState = torch.load(
-            folder / "state.pt", map_location="cpu", weights_only=True
+    meta, path = read_meta(folder), folder / STATE
+    if not path.exists() or _digest(path) != meta.sha256:
+        raise CheckpointError(
+            f"{path}: damaged: its SHA-256 is not that in {META}. Use another checkpoint."
         )
-    except Exception as error:  # torch raises what the damage happens to hit
+    try:
+        state: CheckpointState = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what the content happens to hit
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{folder}/state.pt: cannot be read: {reason}. Use another checkpoint."
+            f"{path}: cannot be read: {reason}. Use another checkpoint."
         ) from error
     return state
 
 
-def check_same_run(meta: CheckpointMeta, config_digest: str, manifest_digest: str) -> None:
+def check_same_run(
+    meta: CheckpointMeta, identity: Mapping[str, Any], manifest_digest: str, where: str
+) -> None:
     """Refuse to go on with another configuration or other data.
 
+    Args:
+        meta: of the checkpoint.
+        identity: of this run, `RunConfig.identity()`.
+        manifest_digest: of this run's data.
+        where: begins the message of an error.
+
     Raises:
-        CheckpointError: one of the digests differs.
+        CheckpointError: something differs; it is named.
     """
-    for what, found, wanted in (
-        ("configuration", meta.config_digest, config_digest),
-        ("data set", meta.manifest_digest, manifest_digest),
-    ):
-        if found != wanted:
-            raise CheckpointError(
-                f"checkpoint at step {meta.step}: its {what} {found[:12]} is not this run's "
-                f"{wanted[:12]}. Start a new run."
-            )
+    found = {**meta.identity, "manifest": meta.manifest_digest[:12]}
+    differing = differences(found, {**identity, "manifest": manifest_digest[:12]})
+    if differing:
+        raise CheckpointError(
+            f"{where}: of another run: {differing}. Start a new run, with another run.name or with "
+            "--fresh."
+        )
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The keys whose values differ, with both; empty if none does."""
+    missing = "none"
+    return ", ".join(
+        f"{key} = {found.get(key, missing)!r} there, {wanted.get(key, missing)!r} here"
+        for key in sorted({*found, *wanted})
+        if found.get(key, missing) != wanted.get(key, missing)
+    )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ import json
 import math
 import re
 import tomllib
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -201,8 +202,9 @@ class TrainConfig:
     seed: int = 0
     """Of the initial weights, the order of the data, the augmentations and dropout."""
 
-    checkpoint_every_steps: int = 1000
-    """Updates between checkpoints inside an epoch. Each epoch ends with one too."""
+    checkpoint_every_s: float = 300.0
+    """Seconds between checkpoints inside an epoch; the most that a kill can cost. Each epoch ends
+    with one too."""
 
     log_every_steps: int = 20
     """Updates between progress lines."""
@@ -212,7 +214,7 @@ class TrainConfig:
         check("epochs", self.epochs >= 1, "must be 1 or more")
         check("global_batch_size", self.global_batch_size >= 1, "must be 1 or more")
         check("seed", 0 <= self.seed < 2**31, "must be in [0, 2**31)")
-        check("checkpoint_every_steps", self.checkpoint_every_steps >= 1, "must be 1 or more")
+        check("checkpoint_every_s", self.checkpoint_every_s >= 0, "must be 0 (always) or more")
         check("log_every_steps", self.log_every_steps >= 1, "must be 1 or more")
 
 
@@ -220,8 +222,10 @@ class TrainConfig:
 class ClusterConfig:
     """What the run asks of Ray (`alexnet/adapters/ray_runner.py`)."""
 
-    num_workers: int = 0
-    """Data-parallel workers. 0: one for each GPU of the cluster, or two where there is none."""
+    num_workers: int | tuple[int, int] = 0
+    """Data-parallel workers. 0: one for each GPU of the cluster, or two where there is none.
+    `[min, max]`: as many of them as the cluster has room for, more or fewer as nodes come and go;
+    the images of a step do not depend on it."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto` takes GPUs when the cluster has any."""
@@ -236,14 +240,47 @@ class ClusterConfig:
     """Failures of workers after which the run gives up; each restarts from the last checkpoint."""
 
     storage_url: str = "runs"
-    """Folder for checkpoints, local or `s3://bucket/prefix`; every node must reach it."""
+    """Folder for runs and their checkpoints, local or `s3://bucket/prefix`; all nodes reach it."""
+
+    checkpoints_kept: int = 3
+    """Newest checkpoints of a run that are kept, besides the best by validation top-1. With two, a
+    damaged one still has one before it."""
+
+    store_timeout_s: float = 180.0
+    """How long training waits for a store of data or checkpoints that does not answer."""
+
+    hang_timeout_s: float = 300.0
+    """How long workers wait for one that does not answer, before all start again from the last
+    checkpoint. More than `store_timeout_s`: one may be waiting for the store."""
+
+    stop_timeout_s: float = 60.0
+    """How long SIGTERM, `ray job stop` or Ctrl-C wait for the last checkpoint."""
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest workers that train; 0 leaves the choice to the cluster."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The most workers that train; 0 leaves the choice to the cluster."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
 
     def __post_init__(self) -> None:
         check = checker(self, "cluster")
-        check("num_workers", self.num_workers >= 0, "must be 0 (choose) or more")
+        if isinstance(self.num_workers, int):
+            check("num_workers", self.num_workers >= 0, "must be 0 (choose) or more")
+        else:
+            low, high = self.num_workers
+            check("num_workers", 1 <= low <= high, "must rise from 1 or more, e.g. [2, 8]")
         check("cpus_per_worker", self.cpus_per_worker >= 1, "must be 1 or more")
         check("start_timeout_s", self.start_timeout_s >= 0, "must be 0 or more")
         check("max_failures", self.max_failures >= 0, "must be 0 or more")
+        check("checkpoints_kept", self.checkpoints_kept >= 1, "must be 1 or more")
+        check("store_timeout_s", self.store_timeout_s > 0, "must be above 0")
+        check("stop_timeout_s", self.stop_timeout_s > 0, "must be above 0")
+        longer = self.hang_timeout_s > self.store_timeout_s
+        check("hang_timeout_s", longer, "must be above cluster.store_timeout_s")
         check("storage_url", bool(self.storage_url), "must name a folder or s3://bucket/prefix")
 
 
@@ -257,11 +294,47 @@ class RegistryConfig:
     experiment: str = "alexnet"
     """MLflow experiment the run belongs to."""
 
+    timeout_s: float = 300.0
+    """How long the end of a run waits for an MLflow that does not answer."""
+
     def __post_init__(self) -> None:
         check = checker(self, "registry")
+        check("timeout_s", self.timeout_s >= 0, "must be 0 or more")
         for key in ("model_name", "experiment"):
             named = re.fullmatch(r"[\w.-]+", getattr(self, key))
             check(key, bool(named), "must be letters, digits, '.', '-' or '_'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NameConfig:
+    """The run's own name (`alexnet/run_record.py`)."""
+
+    name: str = ""
+    """Empty: made of `name`, of what decides the weights, and of a number."""
+
+    def __post_init__(self) -> None:
+        named = re.fullmatch(r"|[a-z0-9][a-z0-9-]{0,60}", self.name)
+        rule = "must be at most 61 lower-case letters, digits or '-'"
+        checker(self, "run")("name", bool(named), rule)
+
+
+NOT_IDENTITY = {
+    "name",
+    "run",
+    "cluster",
+    "registry",
+    "data.url",
+    "data.read_ahead_mib",
+    "data.loader_processes",
+    "data.cache_gib",
+    "data.cache_dir",
+    "data.max_bad_share",
+    "data.max_bad_in_a_row",
+    "train.checkpoint_every_s",
+    "train.log_every_steps",
+}
+"""Sections and keys that do not decide the weights: where a run is computed, how often it is looked
+at, when it gives up. They may change between its restarts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,8 +342,9 @@ class RunConfig:
     """A whole run. Sections are passed on singly, to what they configure."""
 
     name: str = "imagenet"
-    """Prefix of the run's name in MLflow and in the checkpoint folder."""
+    """Begins the names of runs in MLflow and in the folder of checkpoints."""
 
+    run: NameConfig = field(default_factory=NameConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -291,15 +365,24 @@ class RunConfig:
                 f"train.global_batch_size = {batch}: must be a multiple of data.num_streams = "
                 f"{streams}; {nearest} would be"
             )
-        if self.cluster.num_workers > streams:
+        if self.cluster.max_workers > streams:
             raise ConfigError(
-                f"cluster.num_workers = {self.cluster.num_workers}: must be at most "
+                f"cluster.num_workers = {self.cluster.max_workers}: must be at most "
                 f"data.num_streams = {streams}, because a stream is read by one worker"
             )
 
+    def identity(self) -> dict[str, Any]:
+        """`section.key` -> value, as JSON has it, of all that decides the weights."""
+        kept = {
+            key: value
+            for key, value in flat(self).items()
+            if key not in NOT_IDENTITY and key.partition(".")[0] not in NOT_IDENTITY
+        }
+        return typing.cast(dict[str, Any], json.loads(json.dumps(kept)))
+
     def digest(self) -> str:
-        """SHA-256 (hex) of the configuration's values in canonical order."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """SHA-256 (hex) of `identity` in canonical order."""
+        text = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -403,6 +486,10 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if value not in choices:
             raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
         return value
+    if origin is types.UnionType:
+        one, several = typing.get_args(hint)
+        hint = several if isinstance(value, list) else one
+        origin = typing.get_origin(hint)
     if origin is tuple:
         return _tuple(hint, value, name)
     return _scalar(hint, value, name)

@@ -29,9 +29,21 @@ class CheckpointError(AlexNetError):
     """A checkpoint is incomplete, or belongs to another run."""
 
 
+class DivergedError(AlexNetError):
+    """A loss or a weight is no longer a finite number."""
+
+
+class LeaseError(AlexNetError):
+    """Another process is at work on the same run."""
+
+
 class ClusterError(AlexNetError):
     """The Ray cluster cannot give what the run asks for, or a worker failed for good."""
 
 
 class TrackingError(AlexNetError):
     """MLflow cannot be reached or refuses."""
+
+
+class TrackingUnavailableError(TrackingError):
+    """MLflow does not answer, or not now: what may well succeed later."""

@@ -1,32 +1,50 @@
 """Train and evaluate on one worker, in plain PyTorch."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from enum import IntFlag
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import checkpoint, model, optim, schedule, seeds
+from alexnet import checkpoint, divergence, model, optim, schedule, seeds
 from alexnet.batch import Batch, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
+from alexnet.checkpoint_store import Checkpoints, Saver, patiently
 from alexnet.config import RunConfig
-from alexnet.errors import DataError
+from alexnet.divergence import LossGuard
+from alexnet.errors import DataError, DivergedError
 from alexnet.ledger import Ledger, Skipped, Tally
 from alexnet.manifest import Manifest
 from alexnet.metrics import Counts
 from alexnet.progress import Event
+from alexnet.shard_reader import ShardReader
 from alexnet.store import Store
 from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
 from alexnet.worker import Worker
 
 VALIDATION_BATCH_SIZE = 256
 """Images a worker evaluates at once; the result does not depend on it."""
+
+LOOK_S = 5.0
+"""How often workers look whether their nodes are to be taken away, and how busy they are. A spot
+node is announced 30 s or more ahead."""
+
+End = Literal["done", "stopped", "preempted"]
+"""Why a training returned: it is complete, somebody asked, or a node is taken away."""
+
+
+class Orders(IntFlag):
+    """What rank 0 decides for all workers, because clocks and messages differ between them."""
+
+    NONE = 0
+    SAVE = 1
+    LOOK = 2
+    STOP = 4
 
 
 def precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -126,7 +144,14 @@ class Meter:
 class Trainer:
     """State of one worker's training: network, optimizer, step."""
 
-    def __init__(self, config: RunConfig, manifest: Manifest, store: Store, worker: Worker) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        manifest: Manifest,
+        store: Store,
+        worker: Worker,
+        checkpoints: Checkpoints,
+    ) -> None:
         self.config, self.manifest, self.store, self.worker = config, manifest, store, worker
         network = model.build(config.model, config.data.image_px)
         model.initialize_(network, config.train.seed)
@@ -135,50 +160,107 @@ class Trainer:
         self.normalize = Normalizer.of(manifest, worker.device)
         self.step = 0
         self.tally = Tally()
+        self.guard = LossGuard(worker.device)
+        self.checkpoints = checkpoints
+        self.saver = Saver(checkpoints, config.cluster.store_timeout_s, self._notice)
+        self._saved_at = self._looked_at = time.monotonic()
         num_samples = manifest.num_samples("train")
         self.steps_per_epoch = num_samples // config.train.global_batch_size
         self.steps = self.steps_per_epoch * config.train.epochs
 
-    def resume(self) -> None:
-        """Go on from the worker's checkpoint, if there is one.
+    def resume(self) -> int | None:
+        """Go on from the newest whole checkpoint, which rank 0 reads for all.
+
+        Returns:
+            When training was there before, in milliseconds since 1970; None at step 0.
 
         Raises:
-            CheckpointError: it is damaged, or of another run.
+            CheckpointError: it is of another run, or all of them are damaged.
+            StoreError: the store cannot be reached.
         """
-        with self.worker.latest_checkpoint() as folder:
-            if folder is None:
-                return
-            meta = checkpoint.read_meta(folder)
-            checkpoint.check_same_run(meta, self.config.digest(), self.manifest.digest)
-            state = checkpoint.read_state(folder)
+        found = None
+        if self.worker.rank == 0:
+            found = patiently(
+                lambda: self.checkpoints.newest(self._check_same_run, self._notice),
+                self.config.cluster.store_timeout_s,
+                self._notice,
+            )
+        found = self.worker.broadcast(found)
+        if found is None:
+            return None
+        meta, state = found
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = meta.step
         if self.worker.rank == 0:  # the account of all workers so far
             turns = self.step % self.steps_per_epoch * self.config.train.global_batch_size
             self.tally = Tally(turns, list(meta.skipped))
+        return int(meta.time_ms)
 
-    def run(self) -> Counts | None:
-        """Train to the end; the last evaluation's counts, None if there was nothing left to do."""
-        self.resume()
+    def _check_same_run(self, meta: CheckpointMeta, where: str) -> None:
+        identity, digest = self.config.identity(), self.manifest.digest
+        checkpoint.check_same_run(meta, identity, digest, where)
+
+    def run(self) -> End:
+        """Train until the end, or until it is to stop; what was done is then in a checkpoint.
+
+        Raises:
+            DivergedError: a loss or a weight is not a finite number.
+            AlexNetError: data or checkpoints cannot be read or written.
+        """
+        since_ms = self.resume()
         worker, every = self.worker, self.config.train
         wrapped = worker.wrap(self.network)
         validation = ValidationStream(self.validation_parts(), pin_memory=self._pinned)
         batches = training_batches(self.train_parts(), pin_memory=self._pinned)
         meter = Meter(worker.device)
-        self._publish("started", {})
-        counts = None
+        self._publish("started", {}, resumed_from_ms=since_ms)
+        end: End = "done"
         for parts in meter.timed(batches):
             self.update(wrapped, parts, meter)
             epoch_ends = self.step % self.steps_per_epoch == 0
             if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
+                self._check_losses()
                 self._publish("progress", meter.rates(worker) | {"train/learning_rate": self._rate})
+            counts = None
             if epoch_ends:
                 counts = self._evaluate(validation, self._close_epoch())
                 meter.since = time.perf_counter()  # validation is not the stream's time
-            if epoch_ends or self.step % every.checkpoint_every_steps == 0:
-                self._checkpoint(counts if epoch_ends else None)
-        return counts
+            orders = Orders(worker.relay(self._orders()))
+            end = self._asked_to_end(orders)
+            if epoch_ends or end != "done" or Orders.SAVE in orders:
+                self._checkpoint(counts)
+            if end != "done":
+                break
+        self.saver.settle()
+        return end
+
+    def _orders(self) -> Orders:
+        """What all workers shall do, as rank 0 sees it."""
+        if self.worker.rank != 0:
+            return Orders.NONE
+        self.saver.check()
+        now, orders = time.monotonic(), Orders.NONE
+        if now - self._saved_at >= self.config.train.checkpoint_every_s and not self.saver.busy:
+            self._saved_at = now
+            orders |= Orders.SAVE
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            orders |= Orders.LOOK
+        if self.worker.stop_requested():
+            orders |= Orders.STOP
+        return orders
+
+    def _asked_to_end(self, orders: Orders) -> End:
+        """Whether to end before the last step, and why; "done" is to go on."""
+        if Orders.LOOK in orders:
+            found = self.worker.gather([self.worker.node_metrics()])
+            busy = {key: value for node in found for key, value in node.items()}
+            if busy:
+                self._publish("nodes", busy)
+            if self.worker.preempted():
+                return "preempted"
+        return "stopped" if Orders.STOP in orders else "done"
 
     def update(self, wrapped: nn.Module, parts: list[Batch], meter: Meter) -> None:
         """One step of the optimizer, on this worker's parts of a global batch."""
@@ -197,7 +279,9 @@ class Trainer:
         optim.set_learning_rate_(self.optimizer, self._rate)
         with precision(self.worker.device):
             logits = wrapped(self.normalize(batch.images))
-        loss_sum = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
+        self.guard.watch(self.step, losses, batch.ids)
+        loss_sum = losses.sum()
         # DDP divides the summed gradients by the number of workers. Workers' batches may differ in
         # size, so each loss is scaled for the result to be the gradient of the global batch's mean.
         (loss_sum * (self.worker.world_size / settings.global_batch_size)).backward()
@@ -244,31 +328,47 @@ class Trainer:
         self._publish("evaluated", rates | ledger.metrics(), ledger)
         return counts
 
+    def _check_losses(self) -> None:
+        """Stop if a loss since the last look was not finite; every worker takes part."""
+        if not self.worker.all_reduce(self.guard.tripped):
+            return
+        found = divergence.earliest(self.worker.gather(self.guard.found()))
+        reader = ShardReader(self.store, self.manifest.split("train"))
+        names = [reader.name_of(i) for i in found.sample_ids[: divergence.MOST_NAMED]]
+        raise DivergedError(divergence.message(found, names))
+
     def _checkpoint(self, counts: Counts | None) -> None:
-        """Write and hand over the state after `step` updates."""
-        metrics: dict[str, float] = {"step": self.step}
-        if counts:
-            metrics |= counts.rates()
+        """Begin to write the state after `step` updates; every worker takes part."""
+        self._check_losses()
+        if not divergence.all_finite(self.network):  # the same on all workers
+            raise DivergedError(
+                f"step {self.step}: weights are not finite, though the losses were. The last "
+                "checkpoint is from before and is kept. Lower optim.learning_rate."
+            )
         skipped = self._skipped()
         if self.worker.rank != 0:
-            self.worker.report(metrics, None)
             return
-        folder = Path(tempfile.mkdtemp(prefix="alexnet-checkpoint-"))
         meta = CheckpointMeta(
             step=self.step,
             images_seen=self.step * self.config.train.global_batch_size,
-            config_digest=self.config.digest(),
+            time_ms=time.time_ns() // 10**6,
+            identity=self.config.identity(),
             manifest_digest=self.manifest.digest,
-            top1=metrics.get("top1"),
+            metrics=counts.rates() if counts else {},
             skipped=skipped,
         )
         state = CheckpointState(
             model=self.network.state_dict(), optimizer=self.optimizer.state_dict()
         )
-        checkpoint.write(folder, meta, state)
-        self.worker.report(metrics, folder)
+        self.saver.save(meta, state)
 
-    def _publish(self, kind: Any, metrics: dict[str, float], ledger: Ledger | None = None) -> None:
+    def _publish(
+        self,
+        kind: Any,
+        metrics: dict[str, float],
+        ledger: Ledger | None = None,
+        resumed_from_ms: int | None = None,
+    ) -> None:
         if self.worker.rank != 0:
             return
         event = Event(
@@ -278,8 +378,17 @@ class Trainer:
             epoch=self.step / self.steps_per_epoch,
             metrics=metrics,
             ledger=ledger,
+            resumed_from_ms=resumed_from_ms,
         )
+        self.saver.note(event)
         self.worker.publish(event)
+
+    def _notice(self, text: str) -> None:
+        """Tell people something."""
+        epoch = self.step / self.steps_per_epoch
+        self.worker.publish(
+            Event(kind="notice", step=self.step, steps=self.steps, epoch=epoch, text=text)
+        )
 
     @property
     def _pinned(self) -> bool:

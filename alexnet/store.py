@@ -71,6 +71,17 @@ class Store(Protocol):
         """
         ...
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Put a small file in place if there is none of that name; of several at once, one does.
+
+        Returns:
+            Whether it was put.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        ...
+
     def upload(self, path: Path, name: str) -> None:
         """Put a local file in place whole, in bounded memory.
 

@@ -4,17 +4,12 @@ The loop never imports Ray: `alexnet/adapters/ray_runner.py` has a worker for it
 runs the same loop alone, which is what tests do.
 """
 
-import shutil
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from alexnet import checkpoint
-from alexnet.errors import CheckpointError
 from alexnet.progress import Event
 
 
@@ -48,15 +43,28 @@ class Worker(Protocol):
         """The items of all workers, in order of rank."""
         ...
 
-    def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        """Directory of the checkpoint to go on from, or None at the start of a run."""
+    def broadcast(self, item: Any) -> Any:
+        """Rank 0's item, on every worker; every worker takes part."""
         ...
 
-    def report(self, metrics: dict[str, float], folder: Path | None) -> None:
-        """Hand over a checkpoint directory (rank 0) and take part in doing so (the others).
+    def relay(self, orders: int) -> int:
+        """What rank 0 gave to its call before this one; 0 in the first call.
 
-        The directory belongs to the worker from then on, which removes it.
+        Every worker calls it once a step. It does not wait for the others: what rank 0 gives in
+        this step reaches everybody in the next.
         """
+        ...
+
+    def stop_requested(self) -> bool:
+        """Whether somebody wants the run to end now; only rank 0 asks."""
+        ...
+
+    def preempted(self) -> bool:
+        """Whether a node of the workers is about to be taken away; every worker takes part."""
+        ...
+
+    def node_metrics(self) -> dict[str, float]:
+        """How busy this worker's node is; empty on all workers of a node but one."""
         ...
 
     def publish(self, event: Event) -> None:
@@ -66,15 +74,15 @@ class Worker(Protocol):
 
 @dataclass
 class LocalWorker:
-    """A worker that is alone; checkpoints go to `folder/step-<n>`."""
+    """A worker that is alone."""
 
-    folder: Path | None = None
-    """None keeps no checkpoint."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     world_size: int = 1
     events: list[Event] = field(default_factory=list)
     """What was published."""
+    stopping: bool = False
+    """Set from outside to end the run."""
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model itself: there is nobody to average with."""
@@ -88,23 +96,25 @@ class LocalWorker:
         """The items themselves."""
         return items
 
-    def latest_checkpoint(self) -> AbstractContextManager[Path | None]:
-        """The complete checkpoint with the highest step."""
-        complete: dict[int, Path] = {}
-        for path in self.folder.glob("step-*") if self.folder else ():
-            try:
-                complete[checkpoint.read_meta(path).step] = path
-            except CheckpointError:
-                continue  # cut off while it was written
-        return nullcontext(complete[max(complete)] if complete else None)
+    def broadcast(self, item: Any) -> Any:
+        """The item itself."""
+        return item
 
-    def report(self, metrics: dict[str, float], folder: Path | None) -> None:
-        """Keep the checkpoint."""
-        if folder is None:
-            return
-        if self.folder:
-            shutil.copytree(folder, self.folder / f"step-{int(metrics['step']):08d}")
-        shutil.rmtree(folder)
+    def relay(self, orders: int) -> int:
+        """The orders themselves."""
+        return orders
+
+    def stop_requested(self) -> bool:
+        """Whether `stopping` was set."""
+        return self.stopping
+
+    def preempted(self) -> bool:
+        """Never: nobody takes this machine away."""
+        return False
+
+    def node_metrics(self) -> dict[str, float]:
+        """None: whoever runs one process watches it."""
+        return {}
 
     def publish(self, event: Event) -> None:
         """Keep the event."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from alexnet import check, manifest
-from alexnet.adapters import ray_runner
+from alexnet.adapters import ray_cluster
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
 from pipelines import command
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
         reports.check_writable()
     total = sum(known.num_samples(split) for split in known.splits)
     shards = {part.number: part.shard for part in check.parts(known)}
-    ray_runner.connect()
+    ray_cluster.connect()
     try:
         with tempfile.TemporaryDirectory(prefix="check-") as temporary:
             summary = check.Summary(Path(temporary))
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
                 page = summary.write(reports, store, known)
                 print(f"report {reports.url}/{page}")
     finally:
-        ray_runner.disconnect()
+        ray_cluster.disconnect()
     summary.raise_problems(args.max_rejects)
     print(f"{args.url}: {len(shards)} shards with {total} images are as they were written")
 

@@ -55,14 +55,13 @@ def check_max_rejects(share: float) -> None:
         raise ConfigError(f"--max-rejects {share}: must be in [0, 1).")
 
 
-def guarded(name: str, work: Callable[[], None]) -> int:
-    """Do the work; print what a user can mend in one line. The exit status."""
+def guarded(name: str, work: Callable[[], int | None]) -> int:
+    """Do the work; print what a user can mend in one line. The exit status, `work`'s if it has."""
     try:
-        work()
+        return work() or 0
     except AlexNetError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
-    return 0

@@ -2,19 +2,17 @@
 
 import dataclasses
 import os
-import secrets
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet import digits
+from alexnet import digits, run_record
 from alexnet import manifest as manifests
-from alexnet.adapters.mlflow_tracking import tracking_uri
 from alexnet.adapters.object_store import CachedStore, open_store
 from alexnet.config import RunConfig
 from alexnet.manifest import MANIFEST_NAME, Manifest
 from alexnet.plan import EpochPlan
+from alexnet.run_record import RunRecord
 from alexnet.store import Store
 
 DIGITS_DIR = Path("data") / "digits-64px"
@@ -28,25 +26,55 @@ class Inputs:
     config: RunConfig
     """With an absolute `cluster.storage_url`, because workers start in another directory."""
     store: Store
+    """Of the data; waits for a server that is away as long as training may."""
     manifest: Manifest
-    run_name: str
+    record: RunRecord
+    continued: bool
+    """Whether the run was begun before."""
+
+    @property
+    def run_url(self) -> str:
+        """Folder of the run, with its checkpoints."""
+        return f"{self.config.cluster.storage_url}/{self.record.name}"
 
 
-def prepare(config: RunConfig) -> Inputs:
-    """Open and check the data and the checkpoint folder, before anything is started.
+def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
+    """Open and check the data and the folder of runs, before anything is started.
+
+    Args:
+        config: the run.
+        fresh: do not go on with a run that was begun before.
 
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
     """
-    tracking_uri()
     folder, name = manifests.locate(config.data.url or str(DIGITS_DIR))
     store = open_store(folder)
     if not config.data.url and not store.exists(MANIFEST_NAME):
         digits.write(store)
-    if config.data.cache_gib:
-        budget = int(config.data.cache_gib * 2**30)
-        store = CachedStore(store, Path(config.data.cache_dir), budget)
     manifest = manifests.read(store, name)
+    check_fit(config, manifest)
+    storage = open_store(config.cluster.storage_url)
+    storage.check_writable()
+    cluster = dataclasses.replace(config.cluster, storage_url=storage.url)
+    config = dataclasses.replace(config, cluster=cluster)
+    record, continued = run_record.find(
+        config,
+        manifest,
+        store.url,
+        git_commit(),
+        lambda run: open_store(f"{storage.url}/{run}"),
+        fresh=fresh,
+    )
+    return Inputs(config, _patient(config, folder), manifest, record, continued)
+
+
+def check_fit(config: RunConfig, manifest: Manifest) -> None:
+    """Hold the run against its data.
+
+    Raises:
+        DataError: they do not fit.
+    """
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")
     EpochPlan(  # refuses a batch larger than the data set
@@ -57,16 +85,14 @@ def prepare(config: RunConfig) -> Inputs:
         window_samples=config.data.window_samples,
         global_batch_size=config.train.global_batch_size,
     )
-    storage = open_store(config.cluster.storage_url)
-    storage.check_writable()
-    cluster = dataclasses.replace(config.cluster, storage_url=storage.url)
-    config = dataclasses.replace(config, cluster=cluster)
-    return Inputs(config, store, manifest, unique_name(config.name))
 
 
-def unique_name(name: str) -> str:
-    """A name for the run that no other has: Ray would resume a run whose name it finds."""
-    return f"{name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+def _patient(config: RunConfig, folder: str) -> Store:
+    """The data as training reads it."""
+    store = open_store(folder, config.cluster.store_timeout_s)
+    if not config.data.cache_gib:
+        return store
+    return CachedStore(store, Path(config.data.cache_dir), int(config.data.cache_gib * 2**30))
 
 
 def git_commit() -> str:

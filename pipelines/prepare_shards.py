@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from alexnet import index_in_place, preparation, prepare, sources
-from alexnet.adapters import ray_runner
+from alexnet.adapters import ray_cluster
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ConfigError
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     target = open_store(args.destination) if args.destination else source
     base = preparation.base_of(target, adding=args.add)
     target.check_writable()
-    ray_runner.connect()
+    ray_cluster.connect()
     try:
         if args.destination:
             listing = sources.open_source(source, archive, spread)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
                 bar.update(made)
         published, report = preparation.finish(target, job, args.max_rejects, base)
     finally:
-        ray_runner.disconnect()
+        ray_cluster.disconnect()
     counts = ", ".join(f"{published.num_samples(split)} {split}" for split in published.splits)
     print(f"{target.url}: {len(published.classes)} classes, {counts} images")
     print(f"manifest digest {published.digest}")

@@ -3,21 +3,36 @@
 import os
 import shlex
 import shutil
+import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
-from alexnet.adapters.ray_runner import Outcome
+from alexnet.adapters.ray_cluster import Resources
+from alexnet.checkpoint import CheckpointMeta
 from pipelines.launch import Inputs
 
 
-def opening(inputs: Inputs, num_workers: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a training."""
+
+    best: CheckpointMeta
+    url: str
+    """Of the best checkpoint."""
+    version: Version
+
+
+def opening(inputs: Inputs, resources: Resources) -> str:
     """What the run is, in one line."""
     config, manifest = inputs.config, inputs.manifest
+    low, high = resources.min_workers, resources.max_workers
     train, val = manifest.num_samples("train"), manifest.num_samples("val")
     return (
-        f"run={inputs.run_name} workers={num_workers} data={inputs.store.url} "
+        f"run={inputs.record.name}{' (continued)' if inputs.continued else ''} "
+        f"workers={low if low == high else f'{low}..{high}'} data={inputs.store.url} "
         f"manifest={manifest.digest[:12]} classes={len(manifest.classes)} "
         f"train_images={train} val_images={val} image_px={config.data.image_px} "
         f"width={config.model.width:g} epochs={config.train.epochs} "
@@ -27,9 +42,17 @@ def opening(inputs: Inputs, num_workers: int) -> str:
     )
 
 
-def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Version) -> str:
+def stopped(inputs: Inputs, number: int) -> str:
+    """How the run was ended before its end."""
+    return (
+        f"stopped by {signal.Signals(number).name}; run {inputs.record.name} is kept in "
+        f"{inputs.run_url}; the same command goes on with it, --fresh begins another."
+    )
+
+
+def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:
     """The result, where it is, and what to try next."""
-    metrics = outcome.metrics
+    metrics, version = result.best.metrics, result.version
     aliases = " and ".join(version.aliases)
     serve = f"mlflow models serve -m models:/{version.name}/{version.number} --env-manager local"
     if tracked.uri.startswith("sqlite"):
@@ -40,8 +63,8 @@ def closing(outcome: Outcome, seconds: float, tracked: TrackedRun, version: Vers
     lines = [
         "",
         f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
-        f"loss {metrics['loss']:.4f} at step {metrics['step']:.0f}",
-        f"checkpoint  {outcome.url}",
+        f"loss {metrics['loss']:.4f} at step {result.best.step}",
+        f"checkpoint  {result.url}",
         f"duration    {seconds:.0f} s",
         f"MLflow run  {tracked.run_id} at {tracked.shown_uri}",
         f"registered  {version.name} version {version.number}, alias {aliases}",

@@ -66,7 +66,8 @@ def register(
 ) -> Version:
     """Make a version of `registry.model_name` from a checkpoint, with alias `challenger`.
 
-    It becomes `champion` too if there is none yet.
+    It becomes `champion` too if there is none yet. If this run's checkpoint has a version already,
+    because the command was killed right after making it, that one is meant.
 
     Args:
         folder: the checkpoint.
@@ -90,7 +91,7 @@ def register(
     }
     tags = {name: f"{value:.6g}" for name, value in metrics.items()} | {
         "manifest_digest": manifest.digest,
-        "config_digest": meta.config_digest,
+        "config_digest": config.digest(),
         "step": str(meta.step),
     }
     name = config.registry.model_name
@@ -118,6 +119,9 @@ def _create(
     metrics: Mapping[str, float],
 ) -> Version:
     client = MlflowClient()
+    for made in client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"):
+        if made.tags.get("step") == tags["step"]:
+            return _aliased(client, name, made.version)
     with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
         # An example would make MLflow load and run the model once more; our tests do that.
         warnings.filterwarnings("ignore", ".*An input example was not provided")
@@ -140,8 +144,12 @@ def _create(
     made = client.create_model_version(
         name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id
     )
+    return _aliased(client, name, made.version)
+
+
+def _aliased(client: MlflowClient, name: str, number: str) -> Version:
     first = "champion" not in client.get_registered_model(name).aliases
     aliases = ("challenger", "champion") if first else ("challenger",)
     for alias in aliases:
-        client.set_registered_model_alias(name, alias, made.version)
-    return Version(name, int(made.version), aliases)
+        client.set_registered_model_alias(name, alias, number)
+    return Version(name, int(number), aliases)

@@ -1,29 +1,45 @@
-"""One MLflow run per training: parameters, metrics by global step, and how it ended."""
+"""One MLflow run per training: parameters, metrics by global step, and how it ended.
+
+Events are delivered by a thread. One that cannot be delivered waits; after a restart the journal of
+the run has it. A metric that MLflow has at a step is not sent for that step again: what was redone
+after a failure appears once.
+"""
 
 import contextlib
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable
+import tomllib
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Literal
+from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 
 from alexnet import config as configuration
-from alexnet.config import RunConfig
-from alexnet.errors import TrackingError
-from alexnet.ledger import Ledger
-from alexnet.manifest import MANIFEST_NAME, Manifest
+from alexnet.errors import TrackingError, TrackingUnavailableError
+from alexnet.manifest import MANIFEST_NAME
 from alexnet.progress import Event
+from alexnet.run_record import RunRecord
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that a plain `mlflow ui` in the same folder finds the runs."""
 
+RETRY_S = 2.0
+"""Between attempts to reach a tracker that is away."""
+
+AT_ONCE = 1000
+"""Metrics in a request; MLflow's limit."""
+
+RUN_KEY = "run_key"
+"""Tag by which the MLflow run of a training is found again."""
 
 CALM = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -55,117 +71,216 @@ def tracking_uri() -> str:
 
 
 class TrackedRun:
-    """An open MLflow run."""
+    """The MLflow run of a training."""
 
-    def __init__(
-        self, client: MlflowClient, run_id: str, uri: str, say: Callable[[str], None]
-    ) -> None:
-        self.client, self.run_id, self.uri, self._say = client, run_id, uri, say
-        self._unsent: list[Metric] = []
-        self._unsent_ledgers: list[Ledger] = []
-        self._away = False
-
-    @classmethod
-    def start(
-        cls,
-        config: RunConfig,
-        manifest: Manifest,
-        data_url: str,
-        run_name: str,
-        git_commit: str,
-        say: Callable[[str], None],
-    ) -> "TrackedRun":
-        """Create the run, with everything that is known before training.
+    def __init__(self, record: RunRecord, say: Callable[[str], None]) -> None:
+        """Contact nothing yet.
 
         Args:
-            config: the run.
-            manifest: of the data set at `data_url`.
-            data_url: its folder.
-            run_name: how MLflow lists it.
-            git_commit: of the code.
-            say: called with a line when the tracker goes away during the run, and comes back.
+            record: of the run.
+            say: called with a line when the tracker goes away, and when it answers again.
 
         Raises:
-            TrackingError: the tracker does not answer or refuses.
+            TrackingError: `MLFLOW_TRACKING_URI` must be set here.
         """
-        uri = tracking_uri()
+        self.record, self.uri, self._say = record, tracking_uri(), say
+        self.run_id = ""
+        """Empty until MLflow has answered for the first time."""
+        self._client: Any = None
+        self._waiting: deque[Event] = deque()
+        self._delivered: dict[str, set[int]] | None = None
+        """Steps by metric; None until MLflow was asked."""
+        self._away = False
+        self._woken, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        """Find the run or create it, and deliver from now on.
+
+        A tracker that does not answer is waited for beside the training.
+
+        Raises:
+            TrackingError: the tracker refuses.
+        """
         for name, value in CALM.items():
             os.environ.setdefault(name, value)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         try:
-            mlflow.set_tracking_uri(uri)
-            client = MlflowClient(uri)
-            experiment = mlflow.set_experiment(config.registry.experiment)
-            tags = {
-                "mlflow.runName": run_name,
-                "mlflow.source.git.commit": git_commit,
-                "manifest_digest": manifest.digest,
-                "config_digest": config.digest(),
-            }
-            run = client.create_run(experiment.experiment_id, run_name=run_name, tags=tags)
-            run_id: str = run.info.run_id
-            params = [Param(k, str(v)) for k, v in configuration.flat(config).items()]
-            client.log_batch(run_id, params=params)
-            client.log_text(run_id, configuration.to_toml(config), "config.toml")
-            _log_dataset(client, run_id, manifest, data_url)
-        except Exception as error:  # requests, SQLAlchemy and MLflow raise their own
-            raise _mended(error, uri) from error
-        return cls(client, run_id, uri, say)
+            with self._errors():
+                self._open()
+        except TrackingUnavailableError as error:
+            self._went_away(error)
+        self._thread.start()
 
     def log(self, event: Event) -> None:
-        """Send an event's metrics; what cannot be sent now is sent with a later one."""
-        now_ms = int(time.time() * 1000)
-        self._unsent += [Metric(k, v, now_ms, event.step) for k, v in event.metrics.items()]
-        if event.ledger and event.ledger.skipped:
-            self._unsent_ledgers.append(event.ledger)
-        try:
-            self._send()
-        except Exception as error:  # a tracker that is away must not stop training
-            if not self._away:
-                self._say(f"{_mended(error, self.uri)} Training goes on; metrics are sent later.")
-            self._away = True
+        """Deliver an event's metrics as soon as it can be done."""
+        self._waiting.append(event)
+        self._woken.set()
 
-    def finish(self, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
-        """Close the run with its true status.
+    def catch_up(self, events: Iterable[Event], timeout_s: float, stop: threading.Event) -> None:
+        """End the thread, and deliver what waits and what is missing of these events.
+
+        Args:
+            events: all of the run, as its journal has them.
+            timeout_s: how long a tracker that does not answer is waited for.
+            stop: ends the waiting.
+
+        Raises:
+            TrackingError: the tracker does not answer, or refuses.
+        """
+        self._end_thread()
+        self._waiting.extend(events)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return self._send()
+            except TrackingUnavailableError as error:
+                self._went_away(error)
+                if time.monotonic() > deadline or stop.wait(RETRY_S):
+                    raise
+
+    def finish(self, record: RunRecord) -> None:
+        """Close the run with the record's status; what failures have cost goes with it.
 
         Raises:
             TrackingError: the tracker does not answer; the run stays open in it.
         """
-        try:
-            self._send()
-            self.client.set_terminated(self.run_id, status)
-        except Exception as error:
-            raise _mended(error, self.uri) from error
+        self._end_thread()
+        with self._errors():
+            self._open()
+            if record.lost:
+                _log_lost_work(self._client, self.run_id, record)
+            self._client.set_terminated(self.run_id, record.status)
 
-    def abandon(self, status: Literal["FAILED", "KILLED"]) -> None:
+    def abandon(self, record: RunRecord) -> None:
         """Close the run after an error, whose message matters more than a tracker that is away."""
+        self._end_thread()
         with contextlib.suppress(TrackingError):
-            self.finish(status)
+            self._send()
+            self.finish(record)
+
+    @property
+    def undelivered(self) -> list[Event]:
+        """What the tracker does not have yet."""
+        return list(self._waiting)
 
     @property
     def shown_uri(self) -> str:
         """The tracker's address without a password."""
         return _shown(self.uri)
 
+    def _deliver(self) -> None:
+        while not self._closing.is_set():
+            self._woken.wait()
+            self._woken.clear()
+            try:
+                self._send()
+            except TrackingUnavailableError as error:  # it must not stop training
+                self._went_away(error)
+                self._closing.wait(RETRY_S)
+                self._woken.set()
+            except TrackingError as error:  # the end of the run will meet it again
+                self._went_away(error)
+
+    def _end_thread(self) -> None:
+        self._closing.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
     def _send(self) -> None:
-        while self._unsent:
-            self.client.log_batch(self.run_id, metrics=self._unsent[:1000])  # MLflow's limit
-            del self._unsent[:1000]
-        while self._unsent_ledgers:
-            ledger = self._unsent_ledgers[0]
-            self.client.log_dict(self.run_id, asdict(ledger), f"data/epoch-{ledger.epoch:04d}.json")
-            del self._unsent_ledgers[0]
+        """Deliver what waits."""
+        with self._errors():
+            self._open()
+            if self._delivered is None:
+                self._delivered = _delivered(self._client, self.run_id)
+            while self._waiting:
+                self._send_one(self._waiting[0], self._delivered)
+                self._waiting.popleft()
         if self._away:
             self._say(f"MLflow at {self.shown_uri}: answers again; no metric is lost.")
         self._away = False
 
+    def _send_one(self, event: Event, delivered: dict[str, set[int]]) -> None:
+        new = {key: v for key, v in event.metrics.items() if event.step not in delivered[key]}
+        metrics = [Metric(key, value, event.time_ms, event.step) for key, value in new.items()]
+        for begin in range(0, len(metrics), AT_ONCE):
+            self._client.log_batch(self.run_id, metrics=metrics[begin : begin + AT_ONCE])
+        if event.ledger and event.ledger.skipped:
+            name = f"data/epoch-{event.ledger.epoch:04d}.json"
+            self._client.log_dict(self.run_id, asdict(event.ledger), name)
+        for key in new:
+            delivered[key].add(event.step)
 
-def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url: str) -> None:
+    def _open(self) -> None:
+        """Find the run or create it, if that was not done before."""
+        if self.run_id:
+            return
+        mlflow.set_tracking_uri(self.uri)
+        self._client = MlflowClient(self.uri)
+        config = configuration.parse(tomllib.loads(self.record.config))
+        experiment = mlflow.set_experiment(config.registry.experiment).experiment_id
+        found = self._client.search_runs([experiment], f"tags.{RUN_KEY} = '{self.record.key}'")
+        run = found[0] if found else self._create(experiment, config.digest())
+        params = {key: str(value) for key, value in configuration.flat(config).items()}
+        missing = [Param(key, v) for key, v in params.items() if key not in run.data.params]
+        if missing:  # new, or cut off while it was made
+            self._client.log_batch(run.info.run_id, params=missing)
+            self._client.log_text(run.info.run_id, self.record.config, "config.toml")
+            _log_dataset(self._client, run.info.run_id, self.record)
+        if run.info.status != "RUNNING":
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        self.run_id = run.info.run_id
+
+    def _create(self, experiment: str, config_digest: str) -> Any:
+        tags = {
+            RUN_KEY: self.record.key,
+            "mlflow.runName": self.record.name,
+            "mlflow.source.git.commit": self.record.git_commit,
+            "manifest_digest": self.record.manifest_digest,
+            "config_digest": config_digest,
+        }
+        return self._client.create_run(experiment, run_name=self.record.name, tags=tags)
+
+    def _went_away(self, error: TrackingError) -> None:
+        if not self._away:
+            self._say(f"{error} Training goes on; metrics are delivered later.")
+        self._away = True
+
+    @contextlib.contextmanager
+    def _errors(self) -> Any:
+        """What requests, SQLAlchemy and MLflow raise, as a `TrackingError`."""
+        try:
+            yield
+        except Exception as error:
+            raise _mended(error, self.uri) from error
+
+
+def _delivered(client: Any, run_id: str) -> dict[str, set[int]]:
+    """The steps at which MLflow has a value, by metric."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for key in client.get_run(run_id).data.metrics:
+        found[key] = {point.step for point in client.get_metric_history(run_id, key)}
+    return found
+
+
+def _log_lost_work(client: Any, run_id: str, record: RunRecord) -> None:
+    client.log_dict(run_id, [lost._asdict() for lost in record.lost], "lost_work.json")
+    sums = {
+        "failures": len(record.lost),
+        "steps_redone": sum(lost.steps_redone for lost in record.lost),
+        "seconds_lost": round(sum(lost.seconds for lost in record.lost), 1),
+    }
+    for key, value in sums.items():
+        client.set_tag(run_id, key, str(value))
+
+
+def _log_dataset(client: Any, run_id: str, record: RunRecord) -> None:
     dataset = Dataset(
-        name=manifest.name,
-        digest=manifest.digest[:36],  # MLflow's limit; the whole one is a tag of the run
-        source_type="s3" if data_url.startswith("s3://") else "local",
-        source=json.dumps({"uri": f"{data_url}/{MANIFEST_NAME}"}),
+        name=record.data_name,
+        digest=record.manifest_digest[:36],  # MLflow's limit; the whole one is a tag of the run
+        source_type="s3" if record.data_url.startswith("s3://") else "local",
+        source=json.dumps({"uri": f"{record.data_url}/{MANIFEST_NAME}"}),
     )
     tag = InputTag("mlflow.data.context", "training")
     client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
@@ -174,13 +289,25 @@ def _log_dataset(client: MlflowClient, run_id: str, manifest: Manifest, data_url
 def _mended(error: Exception, uri: str) -> TrackingError:
     if isinstance(error, TrackingError):
         return error
+    advice = "Check that it runs, and MLFLOW_TRACKING_URI."
+    if _is_away(error, uri):
+        reason = type(error.__context__ or error).__name__
+        return TrackingUnavailableError(
+            f"MLflow at {_shown(uri)}: does not answer ({reason}). {advice}"
+        )
+    reason = next(iter(str(error).strip().splitlines()), repr(error))[:200]
+    return TrackingError(f"MLflow at {_shown(uri)}: refuses: {reason}. {advice}")
+
+
+def _is_away(error: Exception, uri: str) -> bool:
+    """Whether a server does not answer, or answers that it cannot now."""
+    if not uri.startswith("http"):
+        return False
     if isinstance(error.__context__, RequestException):
-        reason = f"does not answer ({type(error.__context__).__name__})"
-    else:
-        reason = f"refuses: {next(iter(str(error).strip().splitlines()), repr(error))[:200]}"
-    return TrackingError(
-        f"MLflow at {_shown(uri)}: {reason}. Check that it runs, and MLFLOW_TRACKING_URI."
-    )
+        return True
+    if not isinstance(error, MlflowException):
+        return False
+    return bool(error.get_http_status_code() >= 500)  # type: ignore[no-untyped-call]
 
 
 def _shown(uri: str) -> str:

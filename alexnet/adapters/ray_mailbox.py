@@ -1,7 +1,9 @@
-"""Where rank 0 leaves events for the driver, which may not be on its node.
+"""Where rank 0 and the driver, which may be on different nodes, leave word for each other.
 
 A module of its own, because the actor's process imports it: it must not import torch.
 """
+
+import asyncio
 
 import ray
 
@@ -10,16 +12,25 @@ from alexnet.progress import Event
 
 @ray.remote
 class Mailbox:
-    """An actor that keeps events until they are taken."""
+    """An actor that keeps events until they are taken, and the wish to stop."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self._events: list[Event] = []
+        self._stop = asyncio.Event()
 
-    def put(self, event: Event) -> None:
+    async def put(self, event: Event) -> None:
         """Leave an event."""
-        self.events.append(event)
+        self._events.append(event)
 
-    def take(self) -> list[Event]:
+    async def take(self) -> list[Event]:
         """The events since the last call, in order."""
-        events, self.events = self.events, []
+        events, self._events = self._events, []
         return events
+
+    async def stop(self) -> None:
+        """Ask the workers to stop."""
+        self._stop.set()
+
+    async def stopping(self) -> None:
+        """Return when the workers are to stop."""
+        await self._stop.wait()

@@ -10,8 +10,13 @@ from alexnet.store import Store
 __all__ = ["CachedStore", "LocalStore", "open_store"]
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, timeout_s: float | None = None) -> Store:
     """The store at a local path or `s3://bucket/prefix`. Nothing is contacted yet.
+
+    Args:
+        url: of the folder.
+        timeout_s: how long a server that does not answer is waited for; None: for commands, which
+            a person waits for.
 
     Raises:
         StoreError: another scheme, or no bucket.
@@ -24,7 +29,7 @@ def open_store(url: str) -> Store:
     if not match:
         raise StoreError(f"{url}: must be a local path or s3://bucket/prefix.")
     # boto3 takes 17 MB and a tenth of a second, which a run on local files need not spend.
-    from alexnet.adapters.object_store.s3 import S3Store
+    from alexnet.adapters.object_store.s3 import DEADLINE_S, S3Store
 
     bucket, prefix = match.groups(default="")
-    return S3Store(bucket, prefix.strip("/"))
+    return S3Store(bucket, prefix.strip("/"), timeout_s or DEADLINE_S)

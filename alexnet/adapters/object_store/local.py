@@ -57,6 +57,18 @@ class LocalStore:
         """See `Store.write`."""
         self._put(name, lambda partial: partial.write_bytes(data))
 
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        path = self._path(name)
+        try:
+            # A link to a whole file: nobody sees half of it, and it never replaces another.
+            self._put(name, lambda partial: partial.write_bytes(data), os.link)
+        except StoreError as error:
+            if isinstance(error.__cause__, FileExistsError) and path.is_file():
+                return False
+            raise
+        return True
+
     def upload(self, path: Path, name: str) -> None:
         """See `Store.upload`."""
         with local_errors(path):
@@ -99,7 +111,12 @@ class LocalStore:
             finally:
                 probe.unlink(missing_ok=True)
 
-    def _put(self, name: str, fill: Callable[[Path], object]) -> None:
+    def _put(
+        self,
+        name: str,
+        fill: Callable[[Path], object],
+        place: Callable[[Path, Path], object] = Path.replace,
+    ) -> None:
         path = self._path(name)
         partial = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
         with local_errors(path):
@@ -108,7 +125,7 @@ class LocalStore:
                 fill(partial)
                 with partial.open("rb") as file:
                     os.fsync(file.fileno())
-                partial.replace(path)
+                place(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ that two halves are never of two different objects.
 """
 
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -40,13 +41,14 @@ PART_BYTES = 8 * 2**20
 """Largest ranged read. A break costs at most this much again; throughput is flat above it."""
 
 DEADLINE_S = 18.0
-"""After this long without success no further attempt is begun: a server that is away is named
-within 30 s."""
-
-MAX_ATTEMPTS = 50
+"""After this long without success no further attempt is begun, if the caller has no other time: a
+server that is away is named within 30 s."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 """Between attempts; each pause is twice the one before, less a random part of up to a half."""
+
+_THERE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+"""What S3 answers when the object is there, or just comes to be."""
 
 T = TypeVar("T")
 
@@ -57,6 +59,7 @@ class S3Store:
 
     bucket: str
     prefix: str
+    deadline_s: float = DEADLINE_S
 
     @property
     def url(self) -> str:
@@ -82,10 +85,25 @@ class S3Store:
     def write(self, name: str, data: bytes) -> None:
         """See `Store.write`."""
         key = self._key(name)
-        persistently(
+        self._persistently(
             self._where(name),
             lambda: client().put_object(Bucket=self.bucket, Key=key, Body=data),
         )
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        place = {"Bucket": self.bucket, "Key": self._key(name)}
+        try:
+            self._persistently(
+                self._where(name),
+                lambda: client().put_object(**place, Body=data, IfNoneMatch="*"),
+            )
+        except StoreError as error:
+            if error_code(error.__cause__) not in _THERE:
+                raise
+            # An attempt whose answer was lost may have put it there.
+            return self.read(name) == data
+        return True
 
     def upload(self, path: Path, name: str) -> None:
         """See `Store.upload`."""
@@ -114,7 +132,7 @@ class S3Store:
         names: list[str] = []
         query: dict[str, str] = {"Bucket": self.bucket, "Prefix": folder}
         while True:
-            page = persistently(self.url, lambda: client().list_objects_v2(**query))
+            page = self._persistently(self.url, lambda: client().list_objects_v2(**query))
             keys = [entry["Key"] for entry in page.get("Contents", ())]
             names += [key.removeprefix(folder) for key in keys if not key.endswith("/")]
             if not page.get("IsTruncated"):
@@ -124,24 +142,29 @@ class S3Store:
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
         key = self._key(name)
-        persistently(self._where(name), lambda: client().delete_object(Bucket=self.bucket, Key=key))
+        self._persistently(
+            self._where(name), lambda: client().delete_object(Bucket=self.bucket, Key=key)
+        )
 
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         probe = {"Bucket": self.bucket, "Key": self._key(probe_name())}
         try:
             # Some servers make a bucket that is written to: see first whether it is there.
-            persistently(self.url, lambda: client().get_object(**probe))
+            self._persistently(self.url, lambda: client().get_object(**probe))
         except StoreError as error:
             if error_code(error.__cause__) not in ("NoSuchKey", "AccessDenied", "403"):
                 raise
-        persistently(self.url, lambda: client().put_object(**probe, Body=b"probe"))
+        self._persistently(self.url, lambda: client().put_object(**probe, Body=b"probe"))
         with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
             client().delete_object(**probe)
 
+    def _persistently(self, where: str, attempt: Callable[[], T]) -> T:
+        return persistently(where, attempt, self.deadline_s)
+
     def body(self, name: str, offset: int, length: int | None, pin: "_Pin") -> "_Body":
         """Part of an object, to be read."""
-        return _Body(self._where(name), self.bucket, self._key(name), offset, length, pin)
+        return _Body(self, name, offset, length, pin)
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{checked_name(name, self.url)}".lstrip("/")
@@ -185,9 +208,10 @@ class _Body:
     """The bytes of an object that have been read so far, and where to go on."""
 
     def __init__(
-        self, where: str, bucket: str, key: str, offset: int, length: int | None, pin: _Pin
+        self, store: S3Store, name: str, offset: int, length: int | None, pin: _Pin
     ) -> None:
-        self.where, self.bucket, self.key = where, bucket, key
+        self.where, self.deadline_s = f"{store.url}/{name}", store.deadline_s
+        self.bucket, self.key = store.bucket, store._key(name)
         self.offset, self.length, self.pin = offset, length, pin
         self.end = None if length is None else offset + length
         self.data = bytearray()
@@ -227,35 +251,41 @@ class _Body:
 
 def _read(body: _Body, *, exact: bool = True) -> bytes:
     while not body.complete:
-        persistently(body.where, body.read_part, body.progress)
+        persistently(body.where, body.read_part, body.deadline_s, body.progress)
     if not exact:
         return bytes(body.data)
     return whole(bytes(body.data), body.length, body.where, body.offset)
 
 
-def persistently(where: str, attempt: Callable[[], T], progress: Callable[[], int] = int) -> T:
-    """What `attempt` returns, tried again after a break until `DEADLINE_S` pass without progress.
+def persistently(
+    where: str,
+    attempt: Callable[[], T],
+    deadline_s: float = DEADLINE_S,
+    progress: Callable[[], int] = int,
+) -> T:
+    """What `attempt` returns, tried again after a break until so long passes without progress.
 
     Args:
         where: begins the message of a failure.
         attempt: may be repeated.
+        deadline_s: after which no attempt is begun.
         progress: rises with what attempts achieve though they fail.
     """
     begun, reached = time.monotonic(), progress()
-    for number in range(MAX_ATTEMPTS):
+    for number in itertools.count():
         try:
             with s3_errors(where):
                 return attempt()
         except StoreError as error:
             if progress() > reached:
                 begun, reached = time.monotonic(), progress()
-            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(number, 10))
             pause *= random.uniform(0.5, 1)  # noqa: S311 - jitter
             pause = max(pause, retry_after_s(error.__cause__))
-            late = time.monotonic() + pause > begun + DEADLINE_S
-            if late or number + 1 == MAX_ATTEMPTS or not isinstance(error, StoreUnavailableError):
+            late = time.monotonic() + pause > begun + deadline_s
+            if late or not isinstance(error, StoreUnavailableError):
                 raise
             if error_code(error.__cause__) == "ExpiredToken":
                 renew_clients()
             time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the loop ends by returning or raising")

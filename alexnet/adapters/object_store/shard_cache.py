@@ -54,6 +54,10 @@ class CachedStore:
         """See `Store.write`."""
         self.store.write(name, data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Store.create`."""
+        return self.store.create(name, data)
+
     def upload(self, path: Path, name: str) -> None:
         """See `Store.upload`."""
         self.store.upload(path, name)

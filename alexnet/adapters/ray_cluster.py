@@ -1,0 +1,151 @@
+"""The Ray cluster: joining it, and what a run gets of it."""
+
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+import ray
+
+from alexnet.config import ClusterConfig
+from alexnet.errors import ClusterError
+
+CPU_WORKERS = 2
+"""Workers when the choice is ours and the cluster has no GPU: the least that is data-parallel."""
+
+TRAIN_SETTINGS = {
+    # At its default of 2 s, the end of workers is noticed that much later.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    # After a node is lost, Ray first waits this long for as many workers as before.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+}
+"""Of Ray Train, where the environment has none."""
+
+ANSWER_S = 5.0
+"""How long a cluster may take to accept a connection; Ray itself would try for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a run gets of the cluster."""
+
+    min_workers: int
+    max_workers: int
+    """More than `min_workers` if their number follows the cluster."""
+    use_gpu: bool
+
+
+def connect() -> None:
+    """Join the cluster this job or `RAY_ADDRESS` names, or start one on this machine.
+
+    Raises:
+        ClusterError: the cluster does not answer.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    for name, value in TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if address:
+        _check_answers(address)
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            # A laptop may have one core; two workers then share it.
+            cpus = max(CPU_WORKERS, os.cpu_count() or 1)
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"RAY_ADDRESS = {address}" if address else "a Ray cluster on this machine"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise ClusterError(
+            f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address that nothing listens on."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdigit():
+        return  # "auto" and the like: Ray looks for itself
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"RAY_ADDRESS = {address}: does not answer: {error.strerror or error}. Start the "
+            "cluster, or unset RAY_ADDRESS."
+        ) from error
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
+
+
+def claim(settings: ClusterConfig) -> Resources:
+    """Wait until the cluster has what the run asks for.
+
+    Raises:
+        ClusterError: it still has not after `cluster.start_timeout_s`; at once on this machine's
+            own cluster.
+    """
+    # A cluster that was started for this run does not grow.
+    patience_s = settings.start_timeout_s if os.environ.get("RAY_ADDRESS") else 0.0
+    deadline = time.monotonic() + patience_s
+    while True:
+        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
+        shortage = _shortage(settings, gpus, cpus)
+        if not shortage:
+            use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus > 0)
+            default = gpus if use_gpu else CPU_WORKERS
+            _check_storage(settings)
+            low, high = settings.min_workers or default, settings.max_workers or default
+            return Resources(low, high, use_gpu)
+        if time.monotonic() >= deadline:
+            waited = f" (waited cluster.start_timeout_s = {patience_s:g})" if patience_s else ""
+            raise ClusterError(f"{shortage}{waited}.")
+        time.sleep(0.5)
+
+
+def _shortage(settings: ClusterConfig, gpus: int, cpus: int) -> str:
+    """Why a cluster with so many GPUs and CPUs does not do, or the empty string."""
+    use_gpu = settings.device == "gpu" or (settings.device == "auto" and gpus > 0)
+    if use_gpu and not gpus:
+        return (
+            "cluster.device = 'gpu': the cluster has no GPU. Set cluster.device=cpu, or add nodes "
+            "that have one"
+        )
+    workers = settings.min_workers or (gpus if use_gpu else CPU_WORKERS)
+    if use_gpu and workers > gpus:
+        return (
+            f"cluster.num_workers = {workers}: the cluster has {gpus} GPUs, one a worker. Set at "
+            "most that, or add nodes"
+        )
+    if workers * settings.cpus_per_worker > cpus:
+        return (
+            f"cluster.num_workers = {workers}: with cluster.cpus_per_worker = "
+            f"{settings.cpus_per_worker} that needs {workers * settings.cpus_per_worker} CPUs, and "
+            f"the cluster has {cpus}. Set fewer, or add nodes"
+        )
+    return ""
+
+
+def _check_storage(settings: ClusterConfig) -> None:
+    """Refuse a local checkpoint folder on a cluster of several machines.
+
+    Raises:
+        ClusterError: the folder is local and there are more nodes than one.
+    """
+    alive = [n for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
+    machines = {node["NodeManagerHostname"] for node in alive}
+    if len(machines) > 1 and "://" not in settings.storage_url:
+        raise ClusterError(
+            f"cluster.storage_url = {settings.storage_url!r}: a local folder, and the cluster has "
+            f"{len(machines)} machines. Set s3://bucket/prefix, which all of them reach."
+        )

@@ -1,0 +1,169 @@
+"""Which run a command means: one that it goes on with, or a new one.
+
+Each run has a folder in the storage, and in it `run.json`. The folder's name is made of the run's
+own name, of all that decides its weights, and of a number; so the same command finds the run that
+it began and did not finish.
+"""
+
+import dataclasses
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from alexnet import checkpoint
+from alexnet import config as configuration
+from alexnet.config import RunConfig
+from alexnet.errors import CheckpointError, ConfigError
+from alexnet.manifest import Manifest
+from alexnet.store import Store
+
+NAME = "run.json"
+
+SCHEMA = 1
+"""Raise by one when a field is added, removed or changes meaning."""
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+"""In the words of MLflow. RUNNING without a process at work on it: that was killed."""
+
+
+class LostWork(NamedTuple):
+    """What a failure has cost."""
+
+    reason: str
+    resumed_at: int
+    """Step of the checkpoint that training went on from."""
+    steps_redone: int
+    """Steps that had been done and were done again."""
+    seconds: float
+    """Of training that was lost, and until it went on; a pause between two commands not counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """What is written down of a run."""
+
+    schema: int = SCHEMA
+    key: str
+    """Random; MLflow's run is found by it."""
+    name: str
+    """Also of the folder."""
+    status: Status = "RUNNING"
+    identity: Mapping[str, Any]
+    """`RunConfig.identity()`."""
+    manifest_digest: str
+    data_name: str
+    """Of the data set."""
+    data_url: str
+    """Its folder, when the run began."""
+    config: str
+    """The whole configuration as TOML, when the run began."""
+    git_commit: str
+    lost: tuple[LostWork, ...] = ()
+
+    def write(self, store: Store) -> None:
+        """Put it in the run's folder.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        store.write(NAME, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+
+
+def read(store: Store) -> RunRecord:
+    """The record in a run's folder.
+
+    Raises:
+        CheckpointError: it is damaged, or of another release.
+        StoreError: there is none, or the store cannot be reached.
+    """
+    where = f"{store.url}/{NAME}"
+    try:
+        tree = json.loads(store.read(NAME))
+        if tree["schema"] != SCHEMA:
+            raise CheckpointError(
+                f"{where}: schema {tree['schema']!r}; this code reads {SCHEMA}. Use the release "
+                "that wrote it."
+            )
+        lost = tuple(LostWork(*fields) for fields in tree.pop("lost"))
+        return RunRecord(**tree, lost=lost)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{where}: damaged. Restore it, or start anew with --fresh."
+        ) from error
+
+
+def find(
+    config: RunConfig,
+    manifest: Manifest,
+    data_url: str,
+    git_commit: str,
+    folder: Callable[[str], Store],
+    *,
+    fresh: bool = False,
+) -> tuple[RunRecord, bool]:
+    """The run to go on with, or a new one, which is not written yet.
+
+    Args:
+        config: what the command asks for.
+        manifest: of the data set.
+        data_url: its folder.
+        git_commit: of the code.
+        folder: the store of the run with a name.
+        fresh: never go on with one.
+
+    Returns:
+        The run, and whether it is one that was begun before.
+
+    Raises:
+        CheckpointError: `run.name` is the name of another run.
+        ConfigError: `run.name` is the name of a run that is finished, or may not be gone on with.
+        StoreError: the storage cannot be reached.
+    """
+    new = RunRecord(
+        key=secrets.token_hex(16),
+        name=config.run.name,
+        identity=config.identity(),
+        manifest_digest=manifest.digest,
+        data_name=manifest.name,
+        data_url=data_url,
+        config=configuration.to_toml(config),
+        git_commit=git_commit,
+    )
+    if config.run.name:
+        return _pinned(new, folder(config.run.name), fresh=fresh)
+    number, last = 0, None
+    while folder(following := _numbered(config.name, new, number + 1)).exists(NAME):
+        number, last = number + 1, read(folder(following))
+    if last and last.status != "FINISHED" and not fresh:
+        return last, True
+    return dataclasses.replace(new, name=following), False
+
+
+def _pinned(new: RunRecord, store: Store, *, fresh: bool) -> tuple[RunRecord, bool]:
+    if not store.exists(NAME):
+        return new, False
+    found = read(store)
+    if fresh:
+        raise ConfigError(
+            f"run.name = {new.name!r}: there is such a run, and --fresh does not go on with one. "
+            "Choose another name."
+        )
+    there = {**found.identity, "manifest": found.manifest_digest[:12]}
+    here = {**new.identity, "manifest": new.manifest_digest[:12]}
+    differing = checkpoint.differences(there, here)
+    if differing:
+        raise CheckpointError(
+            f"run.name = {new.name!r}: there is another run of this name: {differing}. Choose "
+            "another name."
+        )
+    if found.status == "FINISHED":
+        raise ConfigError(f"run.name = {new.name!r}: this run is finished. Choose another name.")
+    return found, True
+
+
+def _numbered(prefix: str, record: RunRecord, number: int) -> str:
+    text = json.dumps(record.identity, sort_keys=True) + record.manifest_digest
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8]}-{number:03d}"
