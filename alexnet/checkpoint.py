@@ -2,7 +2,8 @@
 
 A checkpoint is a directory:
 
-    meta.json   the fields of `CheckpointMeta`; written last, so its presence means "complete"
+    meta.json   the fields of `CheckpointMeta` and a digest of them; written last, so its presence
+                means "complete"
     state.pt    {"model": ..., "optimizer": ...}, tensors on the CPU
 """
 
@@ -79,9 +80,10 @@ def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
     try:
         with (folder / STATE).open("wb") as file:  # a path would hide why writing failed
             torch.save(state, file)
-        whole = dataclasses.replace(meta, sha256=_digest(folder / STATE))
+        tree = dataclasses.asdict(dataclasses.replace(meta, sha256=_digest(folder / STATE)))
+        tree["digest"] = _digest_of_fields(tree)
         partial = folder / f"{META}.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(whole), indent=1) + "\n")
+        partial.write_text(json.dumps(tree, indent=1) + "\n")
         partial.rename(folder / META)
     except (OSError, RuntimeError) as error:
         # torch may answer a failed write with an error of its own, on top of the true one.
@@ -117,39 +119,44 @@ def parse_meta(text: bytes, where: str) -> CheckpointMeta:
     Raises:
         CheckpointError: it is damaged, or of another schema.
     """
+    damaged = CheckpointError(f"{where}: damaged. Use another checkpoint.")
     try:
         tree = json.loads(text)
-        schema = tree["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{where}: damaged. Use another checkpoint.") from error
+        schema, digest = tree["schema"], tree.pop("digest", "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged from error
     if schema != SCHEMA:
         raise CheckpointError(
             f"{where}: schema {schema!r}; this code reads {SCHEMA}. Use the release that wrote it."
         )
-    try:
-        skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
-        return CheckpointMeta(**tree, skipped=skipped)
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{where}: damaged. Use another checkpoint.") from error
+    if digest != _digest_of_fields(tree):
+        raise damaged
+    skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
+    return CheckpointMeta(**tree, skipped=skipped)
 
 
-def read_state(folder: Path) -> CheckpointState:
+def read_state(folder: Path, where: str = "") -> CheckpointState:
     """The tensors, on the CPU, as they were written; nothing but tensors is unpickled.
+
+    Args:
+        folder: with the checkpoint.
+        where: begins the message of an error, if `folder` is a copy of another place.
 
     Raises:
         CheckpointError: the checkpoint is incomplete or damaged.
     """
     meta, path = read_meta(folder), folder / STATE
+    place = f"{where or folder}/{STATE}"
     if not path.exists() or _digest(path) != meta.sha256:
         raise CheckpointError(
-            f"{path}: damaged: its SHA-256 is not that in {META}. Use another checkpoint."
+            f"{place}: damaged: its SHA-256 is not that in {META}. Use another checkpoint."
         )
     try:
         state: CheckpointState = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the content happens to hit
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{path}: cannot be read: {reason}. Use another checkpoint."
+            f"{place}: cannot be read: {reason}. Use another checkpoint."
         ) from error
     return state
 
@@ -190,3 +197,7 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of_fields(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from alexnet import checkpoint, journal
+from alexnet import checkpoint, journal, lease
 from alexnet.checkpoint import META, STATE, CheckpointMeta, CheckpointState
 from alexnet.errors import CheckpointError, StoreError, StoreUnavailableError
 from alexnet.progress import Event
@@ -42,6 +42,9 @@ class Checkpoints:
     store: Store
     kept: int
     """Newest that `retain` leaves, besides the best."""
+    lease: str = ""
+    """Token of the lease on the run, without which nothing is written; empty where there is none.
+    Workers may outlive their driver by seconds, and then meet the next one's."""
 
     def steps(self, *, complete: bool = True) -> list[int]:
         """Steps of the checkpoints, in order; of those that were begun too if not `complete`.
@@ -123,7 +126,7 @@ class Checkpoints:
 
     def _state(self, step: int) -> CheckpointState:
         with self.local(step) as folder:
-            return checkpoint.read_state(folder)
+            return checkpoint.read_state(folder, self.url(step))
 
     def best(self) -> CheckpointMeta:
         """The evaluated checkpoint with the highest top-1; of equals, the earliest.
@@ -144,8 +147,11 @@ class Checkpoints:
         """Keep the checkpoint in a folder of this machine; may be repeated.
 
         Raises:
+            LeaseError: somebody else is at work on the run.
             StoreError: it cannot be written.
         """
+        if self.lease:
+            lease.check_held(self.store, self.lease)
         self.store.delete(f"{_folder(step)}/{META}")  # not complete while it is replaced
         self.store.upload(folder / STATE, f"{_folder(step)}/{STATE}")
         journal.write(self.store, events)

@@ -55,6 +55,33 @@ class Holder:
         return self.pid == os.getpid()  # a number that was given again
 
 
+def check_held(store: Store, token: str) -> None:
+    """Hold whoever works on behalf of a holder to its lease.
+
+    Raises:
+        LeaseError: the lease is now somebody else's.
+        StoreError: the store cannot be reached.
+    """
+    holder = read(store)
+    if holder and holder.token != token:
+        raise LeaseError(f"{store.url}: process {holder.pid} on {holder.host} has taken this over.")
+
+
+def read(store: Store) -> Holder | None:
+    """Who holds the lease, or held it last and died; None if it was released.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    if not store.exists(NAME):
+        return None
+    try:
+        tree: dict[str, Any] = json.loads(store.read(NAME))
+        return Holder(**tree)
+    except (ValueError, TypeError):
+        return Holder("", "", 0, 0)  # not ours to understand: it runs out unless it is renewed
+
+
 class Lease:
     """The right to work on a run; held from `take` to `release`."""
 
@@ -66,7 +93,8 @@ class Lease:
             on_loss: called from another thread, with a line, if somebody else has taken over.
         """
         self._store, self._on_loss = store, on_loss
-        self._token = secrets.token_hex(8)
+        self.token = secrets.token_hex(8)
+        """What whoever works for the holder shows, see `check_held`."""
         self._released = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.step = 0
@@ -106,9 +134,9 @@ class Lease:
 
     def _wait(self, what: str) -> Holder | None:
         """Until there is no living holder; the dead one, or None."""
-        first = self._holder()
+        first = read(self._store)
         deadline = time.monotonic() + TTL_S
-        while found := self._holder():
+        while found := read(self._store):
             if found.is_dead or time.monotonic() > deadline:
                 return found
             if first and found.renewed_ms > first.renewed_ms:
@@ -119,22 +147,13 @@ class Lease:
             time.sleep(POLL_S)
         return None
 
-    def _holder(self) -> Holder | None:
-        if not self._store.exists(NAME):
-            return None
-        try:
-            tree: dict[str, Any] = json.loads(self._store.read(NAME))
-            return Holder(**tree)
-        except (ValueError, TypeError):
-            return Holder("", "", 0, 0)  # not ours to understand: it runs out unless renewed
-
     def _is_mine(self) -> bool:
-        holder = self._holder()
-        return holder is not None and holder.token == self._token
+        holder = read(self._store)
+        return holder is not None and holder.token == self.token
 
     def _content(self) -> bytes:
         now_ms = time.time_ns() // 10**6
-        holder = Holder(self._token, socket.gethostname(), os.getpid(), now_ms, self.step)
+        holder = Holder(self.token, socket.gethostname(), os.getpid(), now_ms, self.step)
         return json.dumps(asdict(holder)).encode()
 
     def _renew(self) -> None:

@@ -21,6 +21,7 @@ from alexnet.errors import DataError, DivergedError
 from alexnet.ledger import Ledger, Skipped, Tally
 from alexnet.manifest import Manifest
 from alexnet.metrics import Counts
+from alexnet.plan import share
 from alexnet.progress import Event
 from alexnet.shard_reader import ShardReader
 from alexnet.store import Store
@@ -161,6 +162,9 @@ class Trainer:
         self.step = 0
         self.tally = Tally()
         self.guard = LossGuard(worker.device)
+        streams, batch = config.data.num_streams, config.train.global_batch_size
+        first = share(streams, worker.rank, worker.world_size).start * (batch // streams)
+        self.network.dropout.place(first, batch)
         self.checkpoints = checkpoints
         self.saver = Saver(checkpoints, config.cluster.store_timeout_s, self._notice)
         self._saved_at = self._looked_at = time.monotonic()
@@ -267,7 +271,7 @@ class Trainer:
         settings = self.config.train
         # Dropout draws from torch's global generator. Seeding that before each step makes a draw
         # depend on the step alone, so that a resumed run needs no saved generator state.
-        torch.manual_seed(seeds.derive(settings.seed, "dropout", self.step, self.worker.rank))
+        torch.manual_seed(seeds.derive(settings.seed, "dropout", self.step))
         batch = join(parts, self.worker.device)
         self._rate = schedule.learning_rate(
             self.step,

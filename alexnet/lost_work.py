@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from alexnet.lease import Holder
 from alexnet.progress import Event
 from alexnet.run_record import LostWork
 
@@ -23,15 +24,12 @@ class LostWorkAccount:
     """Of the next restart, where it is known."""
 
     @classmethod
-    def after_a_kill(cls, reached: int, renewed_ms: int) -> "LostWorkAccount":
-        """Of a run whose last process was killed.
-
-        Args:
-            reached: step that it had written down.
-            renewed_ms: when it did so.
-        """
-        pause_ms = max(0, time.time_ns() // 10**6 - renewed_ms)
-        return cls(reached, pause_ms=pause_ms, reason="the command was killed")
+    def after(cls, holder: Holder | None) -> "LostWorkAccount":
+        """Of a run whose last process was killed, if there was one that held its lease."""
+        if holder is None:
+            return cls()
+        pause_ms = max(0, time.time_ns() // 10**6 - holder.renewed_ms)
+        return cls(holder.step, pause_ms=pause_ms, reason="the command was killed")
 
     def see(self, event: Event) -> LostWork | None:
         """Take an event into account; what a failure has cost, if this is the start after one."""

@@ -21,6 +21,38 @@ CLASSIFIER_STD = 0.001
 """Of the last layer's initial weights; our choice. Small logits make the first loss ln(K)."""
 
 
+class BatchDropout(nn.Module):
+    """Dropout (section 4.2) whose draw for an image depends on its place in the global batch alone.
+
+    Each worker draws for the whole global batch, from the same seed, and uses the rows of its own
+    images. So the loss of a step does not depend on how many workers share it. The other workers'
+    rows cost a bit of memory traffic, which is little beside the layers that follow.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self._first, self._global_batch = 0, 0
+
+    def place(self, first: int, global_batch: int) -> None:
+        """Say which images come next.
+
+        Args:
+            first: place of this worker's first image in the global batch.
+            global_batch: images in it.
+        """
+        self._first, self._global_batch = first, global_batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, U) to (N, U), with about `probability` of the values 0 in training."""
+        if not self.training or not self.probability:
+            return x
+        keep = 1 - self.probability
+        rows = max(self._global_batch, len(x))
+        mask = torch.empty(rows, x.shape[1], dtype=torch.bool, device=x.device).bernoulli_(keep)
+        return x * mask[self._first : self._first + len(x)] / keep
+
+
 class AlexNet(nn.Module):
     """Five convolutions and three fully connected layers; section 3 of the paper.
 
@@ -54,7 +86,7 @@ class AlexNet(nn.Module):
         self.conv4 = nn.Conv2d(c3, c4, kernel_size=3, padding=1)
         self.conv5 = nn.Conv2d(c4, c5, kernel_size=3, padding=1)
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2)  # overlapping; section 3.4
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = BatchDropout(dropout)
         self.fc6 = nn.Linear(c5 * side * side, hidden)
         self.fc7 = nn.Linear(hidden, hidden)
         self.fc8 = nn.Linear(hidden, num_classes)

@@ -81,8 +81,6 @@ class LocalWorker:
     world_size: int = 1
     events: list[Event] = field(default_factory=list)
     """What was published."""
-    stopping: bool = False
-    """Set from outside to end the run."""
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model itself: there is nobody to average with."""
@@ -105,8 +103,8 @@ class LocalWorker:
         return orders
 
     def stop_requested(self) -> bool:
-        """Whether `stopping` was set."""
-        return self.stopping
+        """Never: there is nobody to ask."""
+        return False
 
     def preempted(self) -> bool:
         """Never: nobody takes this machine away."""

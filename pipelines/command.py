@@ -1,6 +1,8 @@
 """What every command shares: the configuration argument, and errors as one line."""
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,25 @@ def config(args: argparse.Namespace) -> RunConfig:
         ConfigError: a key or value breaks a rule.
     """
     return configuration.load(args.config, args.overrides)
+
+
+def git_commit() -> str:
+    """The commit of this checkout, else `GIT_COMMIT` from the environment, else "unknown".
+
+    A Ray job's working directory has no `.git`; the one who submits it can pass the commit on.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's git
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return os.environ.get("GIT_COMMIT", "unknown")
+    return done.stdout.strip()
 
 
 def check_max_rejects(share: float) -> None:

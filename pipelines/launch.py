@@ -1,8 +1,6 @@
 """What is checked and named before a training starts."""
 
 import dataclasses
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from alexnet.manifest import MANIFEST_NAME, Manifest
 from alexnet.plan import EpochPlan
 from alexnet.run_record import RunRecord
 from alexnet.store import Store
+from pipelines import command
 
 DIGITS_DIR = Path("data") / "digits-64px"
 """Where the embedded digits are written on first use."""
@@ -62,7 +61,7 @@ def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
         config,
         manifest,
         store.url,
-        git_commit(),
+        command.git_commit(),
         lambda run: open_store(f"{storage.url}/{run}"),
         fresh=fresh,
     )
@@ -93,22 +92,3 @@ def _patient(config: RunConfig, folder: str) -> Store:
     if not config.data.cache_gib:
         return store
     return CachedStore(store, Path(config.data.cache_dir), int(config.data.cache_gib * 2**30))
-
-
-def git_commit() -> str:
-    """The commit of this checkout, else `GIT_COMMIT` from the environment, else "unknown".
-
-    A Ray job's working directory has no `.git`; the one who submits it can pass the commit on.
-    """
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's git
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return os.environ.get("GIT_COMMIT", "unknown")
-    return done.stdout.strip()

@@ -1,11 +1,9 @@
 """A run while a command works on it: its lease, its record, MLflow, and what failures cost."""
 
 import dataclasses
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from alexnet import journal, run_record
 from alexnet.adapters.mlflow_tracking import TrackedRun
@@ -17,45 +15,7 @@ from alexnet.lost_work import LostWorkAccount
 from alexnet.progress import Event
 from alexnet.run_record import Status
 from pipelines.launch import Inputs
-
-
-class StopRequest:
-    """The wish to end, from a signal or from whoever has taken the run over."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.event = threading.Event()
-        self.signal = 0
-        """Its number; 0 while there was none."""
-        self.lost_lease = ""
-        """Why, if another process has taken the run over."""
-        self._say = say
-
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as the wish; the second one ends the process at once."""
-        before = {each: signal.signal(each, self._hear) for each in _SIGNALS}
-        try:
-            yield
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
-
-    def lose_lease(self, why: str) -> None:
-        """End, because another process works on the run."""
-        self.lost_lease = why
-        self.event.set()
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.signal:
-            raise KeyboardInterrupt
-        self.signal = number
-        self.event.set()
-        name = signal.Signals(number).name
-        self._say(f"{name}: a checkpoint now, and then the end. Once more ends at once.")
-
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from pipelines.stop_request import StopRequest
 
 
 class Session:
@@ -69,7 +29,7 @@ class Session:
         self.store = open_store(inputs.run_url, timeout_s)
         """The run's folder."""
         self.checkpoints = Checkpoints(
-            open_store(inputs.run_url), inputs.config.cluster.checkpoints_kept
+            open_store(inputs.run_url), inputs.config.cluster.checkpoints_kept, lease.token
         )
         self.record = dataclasses.replace(inputs.record, status="RUNNING")
         self.tracked = TrackedRun(self.record, say)
@@ -143,12 +103,7 @@ def opened(inputs: Inputs, stop: StopRequest, say: Callable[[str], None]) -> Ite
     try:
         if inputs.continued and run_record.read(store).status == "FINISHED":
             raise LeaseError(f"run {inputs.record.name}: another process has just finished it.")
-        account = (
-            LostWorkAccount.after_a_kill(before.step, before.renewed_ms)
-            if before
-            else LostWorkAccount()
-        )
-        session = Session(inputs, lease, account, say)
+        session = Session(inputs, lease, LostWorkAccount.after(before), say)
         session.begin()
         yield session
     finally:

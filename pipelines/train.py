@@ -12,7 +12,8 @@ from alexnet.adapters.console import Console
 from alexnet.errors import AlexNetError, LeaseError
 from alexnet.loop import End
 from pipelines import command, launch, session, summary
-from pipelines.session import Session, StopRequest
+from pipelines.session import Session
+from pipelines.stop_request import StopRequest
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from alexnet import manifest, shards
@@ -12,6 +13,10 @@ from alexnet.adapters.object_store import open_store, s3_client
 from infra import servers
 from infra.processes import BIN
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, spoil, tiny_run
+
+# How long an example takes says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

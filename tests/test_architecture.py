@@ -37,7 +37,7 @@ def test_a_script_is_short(path):
 @pytest.mark.parametrize(
     ("main", "options"),
     [
-        (train.main, {"-h", "--help", "--set"}),
+        (train.main, {"-h", "--help", "--set", "--fresh", "--check"}),
         (
             prepare_shards.main,
             {

@@ -1,10 +1,16 @@
-"""Tiny data sets made on the fly."""
+"""Tiny data sets made on the fly, and runs on them."""
+
+import dataclasses
 
 import numpy as np
 
-from alexnet import config, images, manifest
+from alexnet import config, images, manifest, run_record
 from alexnet.adapters.object_store import open_store
+from alexnet.checkpoint_store import Checkpoints
+from alexnet.config import NameConfig
+from alexnet.loop import Trainer
 from alexnet.shards import Sample
+from alexnet.worker import LocalWorker
 
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 103, 29, 3  # primes: nothing divides them
 SIDE_PX = 64
@@ -53,3 +59,34 @@ def spoil(folder, sample_ids):
             byte = tar.read(1)[0]
             tar.seek(-1, 1)
             tar.write(bytes([byte ^ 1]))
+
+
+class StopsAt(LocalWorker):
+    """A worker that is asked to stop after so many steps."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps_left = steps
+
+    def stop_requested(self):
+        self.steps_left -= 1
+        return self.steps_left == 0
+
+
+def new_record(config, manifest, name):
+    """The record of a run that begins."""
+    config = dataclasses.replace(config, run=NameConfig(name=name))
+    record, _ = run_record.find(config, manifest, config.data.url, "abc", nowhere)
+    return record
+
+
+def nowhere(name):
+    """A store without files."""
+    return open_store(f"/nonexistent/{name}")
+
+
+def train_alone(config, manifest, store, folder, worker=None):
+    """Train in this process, with checkpoints in a folder; the trainer and why it ended."""
+    checkpoints = Checkpoints(open_store(str(folder)), 3)
+    trainer = Trainer(config, manifest, store, worker or LocalWorker(), checkpoints)
+    return trainer, trainer.run()

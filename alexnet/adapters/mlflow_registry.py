@@ -148,8 +148,8 @@ def _create(
 
 
 def _aliased(client: MlflowClient, name: str, number: str) -> Version:
-    first = "champion" not in client.get_registered_model(name).aliases
-    aliases = ("challenger", "champion") if first else ("challenger",)
-    for alias in aliases:
+    model = client.get_registered_model(name)
+    for alias in ("challenger",) if "champion" in model.aliases else ("challenger", "champion"):
         client.set_registered_model_alias(name, alias, number)
-    return Version(name, int(number), aliases)
+    held = client.get_registered_model(name).aliases
+    return Version(name, int(number), tuple(sorted(key for key in held if held[key] == number)))

@@ -45,10 +45,21 @@ from pipelines import command
         ("train.global_batch_size=100", "must be a multiple of data.num_streams = 64; 128 would"),
         ("train.global_batch_size=0", "train.global_batch_size = 0: must be 1 or more"),
         ("train.seed=-1", r"train.seed = -1: must be in \[0"),
-        ("train.checkpoint_every_steps=0", "must be 1 or more"),
+        ("train.checkpoint_every_s=-1", r"must be 0 \(always\) or more"),
         ("train.log_every_steps=0", "must be 1 or more"),
         ("cluster.num_workers=-1", "cluster.num_workers = -1: must be 0"),
         ("cluster.num_workers=65", "cluster.num_workers = 65: must be at most data.num_streams"),
+        ("cluster.num_workers=[2, 65]", "cluster.num_workers = 65: must be at most data.num_str"),
+        ("cluster.num_workers=[0, 2]", r"cluster.num_workers = \(0, 2\): must rise from 1"),
+        ("cluster.num_workers=[4, 2]", r"cluster.num_workers = \(4, 2\): must rise from 1"),
+        ("cluster.num_workers=[4]", r"cluster.num_workers = \[4\]: must have 2 values"),
+        ("cluster.num_workers=all", "cluster.num_workers = 'all': must be int"),
+        ("cluster.checkpoints_kept=0", "must be 1 or more"),
+        ("cluster.store_timeout_s=0", "must be above 0"),
+        ("cluster.stop_timeout_s=0", "must be above 0"),
+        ("cluster.hang_timeout_s=180", "must be above cluster.store_timeout_s"),
+        ("registry.timeout_s=-1", "must be 0 or more"),
+        ("run.name='a b'", "run.name = 'a b': must be at most 61"),
         ("cluster.device=tpu", "cluster.device = 'tpu': must be one of auto, cpu, gpu"),
         ("cluster.cpus_per_worker=0", "must be 1 or more"),
         ("cluster.start_timeout_s=-1", "must be 0 or more"),
@@ -107,6 +118,44 @@ def test_defaults_are_those_of_the_paper():
     assert made.augment.lighting == 0.1
 
 
-def test_any_change_of_a_value_changes_the_digest():
-    changes = [{}, {"name": "x"}, {"train": {"seed": 1}}, {"augment": {"hue": 0.1}}]
-    assert len({config.parse(tree).digest() for tree in changes}) == len(changes)
+def other(value):
+    """Another valid value of the same kind."""
+    if isinstance(value, bool | str):
+        return None
+    if isinstance(value, tuple):
+        return [item / 2 + 0.25 for item in value]
+    return value + 1 if isinstance(value, int) else value / 2
+
+
+def test_what_decides_the_weights_is_in_the_identity_and_nothing_else():
+    default = config.RunConfig()
+    elsewhere = {"cluster", "registry", "run", "name"}
+    for key, value in config.flat(default).items():
+        section, _, name = key.partition(".")
+        changed = other(value)
+        if changed is None or key == "optim.decay_epochs":
+            continue
+        made = config.parse({section: {name: changed}} | batch_for(key, changed))
+        kept = section in elsewhere or key in config.NOT_IDENTITY
+        assert (made.digest() == default.digest()) == kept, key
+
+
+def batch_for(key, value):
+    """What must change along with a key."""
+    if key == "data.num_streams":
+        return {"train": {"global_batch_size": value}}
+    if key == "train.global_batch_size":
+        return {"train": {"global_batch_size": 512}}
+    if key == "cluster.store_timeout_s":
+        return {"cluster": {"store_timeout_s": value}}
+    if key == "cluster.hang_timeout_s":
+        return {"cluster": {"hang_timeout_s": 999.0}}
+    return {}
+
+
+def test_a_range_of_workers_is_read_and_written(tmp_path):
+    made = config.parse({"cluster": {"num_workers": [2, 8]}})
+    assert (made.cluster.min_workers, made.cluster.max_workers) == (2, 8)
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml(made))
+    assert config.load(path) == made

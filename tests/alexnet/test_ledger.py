@@ -8,9 +8,8 @@ from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.ledger import Ledger, Skipped
-from alexnet.loop import Trainer
 from alexnet.worker import LocalWorker
-from tests.tiny_data import tiny_run
+from tests.tiny_data import StopsAt, tiny_run, train_alone
 
 BAD = [5, 40, 41, 99]
 
@@ -19,7 +18,7 @@ BAD = [5, 40, 41, 99]
 def spoilt_run(spoilt):
     """Configuration, manifest and store of a run on data with four bad images."""
     url, _ = spoilt(BAD)
-    config = tiny_run(url, epochs=2, checkpoint_every_steps=3)
+    config = tiny_run(url, epochs=2)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, max_bad_share=0.1))
     store = open_store(url)
     return config, manifest.read(store), store
@@ -29,23 +28,9 @@ def ledgers(worker):
     return [event.ledger for event in worker.events if event.ledger]
 
 
-class StopsAfter(LocalWorker):
-    """Goes away once it has kept so many checkpoints."""
-
-    def __init__(self, folder, checkpoints):
-        super().__init__(folder)
-        self.left = checkpoints
-
-    def report(self, metrics, folder):
-        super().report(metrics, folder)
-        self.left -= 1
-        if not self.left:
-            raise KeyboardInterrupt
-
-
-def test_columns_add_up_and_name_what_was_skipped(spoilt_run):
+def test_columns_add_up_and_name_what_was_skipped(spoilt_run, tmp_path):
     worker = LocalWorker()
-    Trainer(*spoilt_run, worker).run()
+    train_alone(*spoilt_run, tmp_path, worker)
     for epoch, ledger in enumerate(ledgers(worker)):
         assert ledger.epoch == epoch
         assert ledger.expected == 103
@@ -55,13 +40,12 @@ def test_columns_add_up_and_name_what_was_skipped(spoilt_run):
         assert len(ledger.skipped) >= 1
 
 
-@pytest.mark.parametrize("checkpoints", [1, 2, 4])
-def test_a_resumed_epoch_has_the_account_of_a_whole_one(spoilt_run, tmp_path, checkpoints):
-    undisturbed, resumed = LocalWorker(), LocalWorker(tmp_path)
-    Trainer(*spoilt_run, undisturbed).run()
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(*spoilt_run, StopsAfter(tmp_path, checkpoints)).run()
-    Trainer(*spoilt_run, resumed).run()
+@pytest.mark.parametrize("steps", [3, 8, 11])
+def test_a_resumed_epoch_has_the_account_of_a_whole_one(spoilt_run, tmp_path, steps):
+    undisturbed, resumed = LocalWorker(), LocalWorker()
+    train_alone(*spoilt_run, tmp_path / "undisturbed", undisturbed)
+    train_alone(*spoilt_run, tmp_path / "stopped", StopsAt(steps))
+    train_alone(*spoilt_run, tmp_path / "stopped", resumed)
     expected = ledgers(undisturbed)[-len(ledgers(resumed)) :]
     for one, two in zip(ledgers(resumed), expected, strict=True):
         assert sorted(one.skipped) == sorted(two.skipped)

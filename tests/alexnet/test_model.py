@@ -1,6 +1,7 @@
 """The network of the seed document: its shapes, its size, its first answer."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_every_layer_has_the_shape_of_the_seed_document(full):
     hooks = [
         layer.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
         for layer in full.children()
-        if not isinstance(layer, torch.nn.Dropout)
+        if not isinstance(layer, model.BatchDropout)
     ]
     full(torch.zeros(1, 3, 224, 224))
     for hook in hooks:
@@ -127,3 +128,30 @@ def test_twenty_images_are_learnt_by_heart():
         F.cross_entropy(network(images), labels).backward()
         optimizer.step()
     assert (network(images).argmax(1) == labels).all()
+
+
+def test_dropout_keeps_the_mean_and_drops_its_share():
+    torch.manual_seed(0)
+    dropped = model.BatchDropout(0.3)(torch.ones(200, 500))
+    assert dropped.mean() == pytest.approx(1, abs=0.02)
+    assert (dropped == 0).double().mean() == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_dropout_of_shares_put_end_to_end_is_that_of_the_whole_batch(workers):
+    x = torch.rand(12, 40)
+
+    def dropped(first, rows):
+        layer = model.BatchDropout(0.5)
+        layer.place(first, 12)
+        torch.manual_seed(7)
+        return layer(rows)
+
+    borders = [12 * i // workers for i in range(workers + 1)]
+    shares = [dropped(a, x[a:b]) for a, b in pairwise(borders)]
+    assert torch.equal(torch.cat(shares), dropped(0, x))
+
+
+def test_nothing_is_dropped_outside_training():
+    x = torch.rand(5, 7)
+    assert torch.equal(model.BatchDropout(0.5).eval()(x), x)

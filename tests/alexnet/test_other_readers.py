@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from alexnet import images
-from alexnet.adapters import ray_runner
+from alexnet.adapters import ray_cluster
 from tests.tiny_data import NUM_TRAIN, colour_samples
 
 
@@ -20,11 +20,11 @@ def test_ray_data_reads_every_sample(urls, job_cluster, monkeypatch):
     import ray
 
     monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-    ray_runner.connect()
+    ray_cluster.connect()
     try:
         rows = ray.data.read_webdataset(urls, decoder=None).take_all()
     finally:
-        ray_runner.disconnect()
+        ray_cluster.disconnect()
     read = sorted((row["__key__"], row["jpg"], int(row["cls"])) for row in rows)
     written = [(s.key, s.jpeg, s.label) for s in colour_samples("train", NUM_TRAIN)]
     assert read == written

@@ -18,6 +18,7 @@ import torch
 from alexnet import config as configuration
 from alexnet import digits, manifest
 from alexnet.adapters.object_store import open_store
+from alexnet.checkpoint_store import Checkpoints
 from alexnet.loop import Meter, Trainer
 from alexnet.stream import training_batches
 from alexnet.worker import LocalWorker
@@ -70,7 +71,8 @@ def main():
         store = open_store(config.data.url or folder)
         if not config.data.url:
             digits.write(store)
-        trainer = Trainer(config, manifest.read(store), store, LocalWorker())
+        checkpoints = Checkpoints(open_store(f"{folder}/run"), 1)
+        trainer = Trainer(config, manifest.read(store), store, LocalWorker(), checkpoints)
         rows = {name: [] for name in WAYS}
         for _ in range(args.repeats):
             for name, way in WAYS.items():

@@ -25,10 +25,18 @@ class Terminal(io.StringIO):
         return True
 
 
+NODES = Event(kind="nodes", step=40, steps=100, epoch=1.0, metrics={"system/node-0/cpu": 50.0})
+FAILED = Event(kind="failed", step=0, steps=0, epoch=0.0, text="worker 1: killed")
+NOTICE = Event(kind="notice", step=40, steps=100, epoch=1.0, text="the store does not answer")
+
+
 def shown(stream):
     console = Console(stream)
+    for event in (NODES, FAILED):
+        console.show(event)
     console.show(STEP)
     console.show(RESULT)
+    console.show(NOTICE)
     console.close()
     console.say("done")
     return stream.getvalue()
@@ -42,7 +50,12 @@ def test_a_line_has_keys_and_fixed_digits():
 
 
 def test_a_log_gets_plain_lines_only():
-    assert shown(io.StringIO()).splitlines() == [line(STEP), line(RESULT), "done"]
+    assert shown(io.StringIO()).splitlines() == [
+        line(STEP),
+        line(RESULT),
+        "the store does not answer",
+        "done",
+    ]
 
 
 def test_a_terminal_gets_a_bar_and_the_results_of_epochs():
@@ -50,7 +63,9 @@ def test_a_terminal_gets_a_bar_and_the_results_of_epochs():
     assert "20/100" in text
     assert "loss=2.303" in text
     assert line(RESULT) in text
+    assert "the store does not answer" in text
     assert line(STEP) not in text
+    assert "cpu" not in text
 
 
 def test_a_resumed_start_says_so():

@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from alexnet import checkpoint
 from alexnet.adapters import mlflow_registry
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.errors import TrackingError
-from alexnet.loop import Trainer
-from alexnet.worker import LocalWorker
-from tests.tiny_data import NUM_VAL, colour_samples, tiny_run
+from tests.tiny_data import NUM_VAL, colour_samples, new_record, tiny_run, train_alone
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +24,10 @@ def trained(tiny_url, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("trained")
     config, store = tiny_run(tiny_url, epochs=8), open_store(tiny_url)
-    counts = Trainer(config, manifest.read(store), store, LocalWorker(folder)).run()
-    return config, manifest.read(store), max(folder.iterdir()), counts.rates()
+    trainer, _ = train_alone(config, manifest.read(store), store, folder)
+    best = trainer.checkpoints.best()
+    with trainer.checkpoints.local(best.step) as checkpoint:
+        yield config, manifest.read(store), checkpoint, best.metrics
 
 
 @pytest.fixture
@@ -34,15 +35,19 @@ def registered(trained, mlflow_url, monkeypatch):
     """A function that registers the checkpoint under a name; the version."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
 
-    def register(name):
+    def register(name, again=False):
         import dataclasses
 
         config, manifest, folder, metrics = trained
         registry = dataclasses.replace(config.registry, model_name=name)
         config = dataclasses.replace(config, registry=registry)
-        tracked = TrackedRun.start(config, manifest, config.data.url, name, "unknown", print)
-        version = mlflow_registry.register(folder, config, manifest, tracked.run_id, metrics)
-        tracked.finish("FINISHED")
+        tracked = TrackedRun(new_record(config, manifest, name), print)
+        tracked.start()
+        args = (folder, config, manifest, tracked.run_id, metrics)
+        version = mlflow_registry.register(*args)
+        if again:
+            assert mlflow_registry.register(*args) == version
+        tracked.finish(dataclasses.replace(tracked.record, status="FINISHED"))
         return version
 
     return register
@@ -80,12 +85,12 @@ def test_the_first_version_is_champion_and_the_second_only_challenger(registered
 
 def test_a_version_leads_back_to_data_configuration_and_run(registered, trained):
     registered("traced")
-    config, manifest, _, metrics = trained
+    _, manifest, folder, metrics = trained
     version = MlflowClient().get_model_version_by_alias("traced", "challenger")
     assert version.tags["manifest_digest"] == manifest.digest
     assert float(version.tags["top1"]) == pytest.approx(metrics["top1"], abs=1e-5)
     assert MlflowClient().get_run(version.run_id).data.tags["manifest_digest"] == manifest.digest
-    assert int(version.tags["step"]) == 8 * (103 // config.train.global_batch_size)
+    assert int(version.tags["step"]) == checkpoint.read_meta(folder).step
 
 
 def test_a_run_that_does_not_exist_is_refused(trained, mlflow_url):
@@ -93,3 +98,9 @@ def test_a_run_that_does_not_exist_is_refused(trained, mlflow_url):
     config, manifest, folder, metrics = trained
     with pytest.raises(TrackingError, match="registered model alexnet: cannot make a version"):
         mlflow_registry.register(folder, config, manifest, "0" * 32, metrics)
+
+
+def test_a_checkpoint_that_was_registered_is_not_registered_again(registered):
+    version = registered("once", again=True)
+    assert version.number == 1
+    assert len(MlflowClient().search_model_versions("name = 'once'")) == 1

@@ -1,21 +1,25 @@
-"""On a real Ray cluster: workers agree with one process, and a killed worker costs little."""
+"""On a real Ray cluster: workers agree with one process, and a failure costs little."""
 
+import dataclasses
 import os
+import shutil
 import signal
+import threading
 
 import pytest
 from ray.util.state import list_actors
 
 from alexnet import checkpoint
 from alexnet import manifest as manifests
-from alexnet.adapters import ray_runner
+from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.object_store import open_store
+from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import ClusterConfig
-from alexnet.errors import ClusterError, DataError
+from alexnet.errors import DataError, StoreError
 from alexnet.loop import Normalizer, Trainer, evaluate
 from alexnet.stream import ValidationStream
 from alexnet.worker import LocalWorker
-from tests.tiny_data import NUM_VAL, spoil, tiny_run
+from tests.tiny_data import NUM_VAL, spoil, tiny_run, train_alone
 
 pytestmark = pytest.mark.slow
 
@@ -23,69 +27,87 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def connected(job_cluster, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-    ray_runner.connect()
+    ray_cluster.connect()
     yield
-    ray_runner.disconnect()
+    ray_cluster.disconnect()
 
 
-def train(url, folder, name, watchers=(), **changes):
-    """A tiny run with two workers on the cluster."""
-    import dataclasses
+@pytest.fixture
+def train(connected, tmp_path):
+    """A tiny run with two workers on the cluster; its configuration, checkpoints and end."""
 
-    config = tiny_run(url, **changes)
-    cluster = ClusterConfig(num_workers=2, storage_url=str(folder), max_failures=1)
-    data = dataclasses.replace(config.data, max_bad_share=0.1)
-    config = dataclasses.replace(config, cluster=cluster, data=data)
-    store = open_store(url)
-    outcome = ray_runner.train(
-        config,
-        manifests.read(store),
-        store,
-        run_name=name,
-        resources=ray_runner.claim(cluster),
-        watchers=watchers,
-    )
-    return config, outcome
+    def train(url, watchers=(), stop=None, cluster=None, **changes):
+        config = tiny_run(url, **changes)
+        settings = {"num_workers": 2, "max_failures": 1, **(cluster or {})}
+        data = dataclasses.replace(config.data, max_bad_share=0.1)
+        config = dataclasses.replace(config, cluster=ClusterConfig(**settings), data=data)
+        store, checkpoints = open_store(url), Checkpoints(open_store(str(tmp_path / "run")), 3)
+        end = ray_runner.train(
+            config,
+            manifests.read(store),
+            store,
+            checkpoints=checkpoints,
+            resources=ray_cluster.claim(config.cluster),
+            watchers=watchers,
+            stop=stop or threading.Event(),
+        )
+        return config, checkpoints, end
+
+    return train
 
 
-def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(
-    connected, tiny_url, tmp_path
-):
-    config, outcome = train(tiny_url, tmp_path, "unequal", epochs=2)
+def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(train, tiny_url):
+    config, checkpoints, end = train(tiny_url, epochs=2)
+    assert end == "done"
     store = open_store(tiny_url)
     manifest = manifests.read(store)
-    worker = LocalWorker()
-    alone = Trainer(config, manifest, store, worker)
-    with outcome.best() as folder:
+    worker, best = LocalWorker(), checkpoints.best()
+    alone = Trainer(config, manifest, store, worker, checkpoints)
+    with checkpoints.local(best.step) as folder:
         alone.network.load_state_dict(checkpoint.read_state(folder)["model"])
     validation = ValidationStream(alone.validation_parts())
     counts = evaluate(alone.network, validation, Normalizer.of(manifest, worker.device), worker)
     assert counts.images == NUM_VAL  # 29: 14 on one worker, 15 on the other
-    assert outcome.metrics["top1"] == counts.rates()["top1"]
-    assert outcome.metrics["top5"] == counts.rates()["top5"]
+    assert best.metrics["top1"] == counts.rates()["top1"]
+    assert best.metrics["top5"] == counts.rates()["top5"]
 
 
-def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_and_no_sample(
-    connected, spoilt, tmp_path
-):
-    url, _ = spoilt(bad=[5, 40, 41, 99])
-    events, killed = [], []
+def kill_when(condition, find, events):
+    """A watcher that keeps events, and once the condition holds kills one of what it finds."""
+    killed = []
 
-    def kill_once_a_checkpoint_is_kept(event):
+    def watch(event):
         events.append(event)
-        if not killed and kept_checkpoints(tmp_path / "killed"):
-            killed.extend(train_worker_pids()[:1])
+        if not killed and condition():
+            killed.extend(find()[:1])
             os.kill(killed[0], signal.SIGKILL)
 
-    config, _ = train(url, tmp_path, "killed", (kill_once_a_checkpoint_is_kept,), epochs=24)
+    return watch
+
+
+def pids(class_name):
+    only = [("class_name", "=", class_name), ("state", "=", "ALIVE")]
+    return [actor.pid for actor in list_actors(filters=only)]
+
+
+@pytest.mark.parametrize("victim", ["RayTrainWorker", "TrainController"])
+def test_a_killed_process_costs_the_steps_since_the_last_checkpoint_and_no_sample(
+    train, spoilt, tmp_path, victim
+):
+    url, _ = spoilt(bad=[5, 40, 41, 99])
+    events, run = [], Checkpoints(open_store(str(tmp_path / "run")), 3)
+    watch = kill_when(lambda: bool(run.steps()), lambda: pids(victim), events)
+    config, checkpoints, end = train(url, (watch,), epochs=24)
     starts = [event.step for event in events if event.kind == "started"]
     assert len(starts) == 2
     assert starts[1] > starts[0] == 0
-    assert events[-1].step == events[-1].steps == 24 * (103 // 12)
+    assert [event.kind for event in events].count("failed") >= 1
+    assert end == "done"
+    assert checkpoints.steps()[-1] == 24 * (103 // 12)
 
     accounts = {event.ledger.epoch: event.ledger for event in events if event.ledger}
     alone = LocalWorker()
-    Trainer(config, manifests.read(open_store(url)), open_store(url), alone).run()
+    train_alone(config, manifests.read(open_store(url)), open_store(url), tmp_path / "alone", alone)
     for expected in (event.ledger for event in alone.events if event.ledger):
         found = accounts.pop(expected.epoch)
         assert found.metrics() == expected.metrics()
@@ -93,46 +115,51 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_and_no_sample
     assert not accounts
 
 
-def kept_checkpoints(folder):
-    """Checkpoints that Ray would go on from: it has written down that they are complete."""
-    snapshot = folder / "checkpoint_manager_snapshot.json"
-    return snapshot.exists() and "step-" in snapshot.read_text()
+def test_a_worker_that_hangs_is_noticed_and_the_group_starts_again(train, tiny_url, tmp_path):
+    events, stopped = [], []
+    run = Checkpoints(open_store(str(tmp_path / "run")), 3)
+
+    def freeze(event):
+        events.append(event)
+        if not stopped and run.steps():
+            stopped.extend(pids("RayTrainWorker")[:1])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    cluster = {"store_timeout_s": 5.0, "hang_timeout_s": 8.0}
+    _, checkpoints, end = train(tiny_url, (freeze,), cluster=cluster, epochs=24)
+    assert end == "done"
+    assert [event.kind for event in events].count("started") == 2
+    assert checkpoints.steps()[-1] == 24 * (103 // 12)
 
 
-def train_worker_pids():
-    """Processes of this cluster's Ray Train workers."""
-    only = [("class_name", "=", "RayTrainWorker"), ("state", "=", "ALIVE")]
-    return [actor.pid for actor in list_actors(filters=only)]
+def test_who_is_asked_to_stop_leaves_a_checkpoint_of_the_step_it_was_at(train, tiny_url):
+    events, stop = [], threading.Event()
+
+    def ask(event):
+        events.append(event)
+        if event.kind == "progress" and event.step >= 3:
+            stop.set()
+
+    _, checkpoints, end = train(tiny_url, (ask,), stop, epochs=10**4, log_every_steps=1)
+    assert end == "stopped"
+    assert checkpoints.steps()[-1] >= max(event.step for event in events)
+    assert checkpoints.newest(lambda meta, where: None, pytest.fail)
 
 
-def test_altered_data_stops_the_run_at_once_with_its_name(connected, tiny_url, tmp_path):
-    import shutil
-
+def test_altered_data_stops_the_run_at_once_with_its_name(train, tiny_url, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(tiny_url, folder)
     spoil(folder, range(40, 60))
     with pytest.raises(DataError, match=r"train-000002\.tar: .*CRC-32C .*data\.max_bad_share"):
-        train(str(folder), tmp_path / "runs", "altered")
+        train(str(folder))
 
 
-def test_a_full_disk_stops_the_run_at_once_with_the_folder(connected, tiny_url, tmp_path):
-    checkpoint_folder = tmp_path / "full" / "step-00000008"
-    checkpoint_folder.mkdir(parents=True)
-    (checkpoint_folder / "state.pt").symlink_to("/dev/full")
-    with pytest.raises(ClusterError, match=f"'{tmp_path}': .* no space left"):
-        train(tiny_url, tmp_path, "full")
-
-
-def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
-    with pytest.raises(ClusterError, match=r"cluster.device = 'gpu': the cluster has no GPU"):
-        ray_runner.claim(ClusterConfig(device="gpu", start_timeout_s=0))
-    with pytest.raises(ClusterError, match="num_workers = 50: .* needs 50 CPUs"):
-        ray_runner.claim(ClusterConfig(num_workers=50, start_timeout_s=0))
-
-
-def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
-    from infra.processes import free_ports
-
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
-    with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: does not answer"):
-        ray_runner.connect()
+def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tiny_url, tmp_path):
+    small = tmp_path / "run" / "step-00000016"
+    small.parent.mkdir()
+    small.symlink_to("/dev/full")
+    with pytest.raises(StoreError, match="step-00000016"):
+        train(tiny_url, epochs=2)
+    checkpoints = Checkpoints(open_store(str(tmp_path / "run")), 3)
+    assert checkpoints.steps() == [8]
+    assert checkpoints.newest(lambda meta, where: None, print)[0].step == 8

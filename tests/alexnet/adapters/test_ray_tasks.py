@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.adapters import ray_runner
+from alexnet.adapters import ray_cluster
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ClusterError, DataError
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 def connected(job_cluster):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-        ray_runner.connect()
+        ray_cluster.connect()
         yield
-        ray_runner.disconnect()
+        ray_cluster.disconnect()
 
 
 def test_every_item_gives_its_result_and_items_are_taken_a_few_at_a_time():

@@ -1,0 +1,41 @@
+"""What a run gets of a cluster, or why it does not."""
+
+import pytest
+
+from alexnet.adapters import ray_cluster
+from alexnet.adapters.ray_cluster import Resources
+from alexnet.config import ClusterConfig
+from alexnet.errors import ClusterError
+from infra.processes import free_ports
+
+
+@pytest.fixture
+def connected(job_cluster, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    ray_cluster.connect()
+    yield
+    ray_cluster.disconnect()
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_is_as_asked_or_chosen(connected):
+    assert ray_cluster.claim(ClusterConfig()) == Resources(2, 2, use_gpu=False)
+    assert ray_cluster.claim(ClusterConfig(num_workers=1)) == Resources(1, 1, use_gpu=False)
+    elastic = ClusterConfig(num_workers=(1, 50))  # there is room for the fewest
+    assert ray_cluster.claim(elastic) == Resources(1, 50, use_gpu=False)
+
+
+@pytest.mark.slow
+def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
+    with pytest.raises(ClusterError, match=r"cluster.device = 'gpu': the cluster has no GPU"):
+        ray_cluster.claim(ClusterConfig(device="gpu", start_timeout_s=0))
+    with pytest.raises(ClusterError, match="num_workers = 50: .* needs 50 CPUs"):
+        ray_cluster.claim(ClusterConfig(num_workers=50, start_timeout_s=0))
+    with pytest.raises(ClusterError, match="num_workers = 40: .* needs 40 CPUs"):
+        ray_cluster.claim(ClusterConfig(num_workers=(40, 50), start_timeout_s=0))
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
+    with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: does not answer"):
+        ray_cluster.connect()
