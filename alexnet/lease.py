@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from alexnet.errors import LeaseError, StoreUnavailableError
+from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
 from alexnet.store import Store
 
 NAME = "lease.json"
@@ -73,11 +73,13 @@ def read(store: Store) -> Holder | None:
     Raises:
         StoreError: the store cannot be reached.
     """
-    if not store.exists(NAME):
-        return None
     try:
         tree: dict[str, Any] = json.loads(store.read(NAME))
         return Holder(**tree)
+    except StoreError:
+        if store.exists(NAME):
+            raise
+        return None
     except (ValueError, TypeError):
         return Holder("", "", 0, 0)  # not ours to understand: it runs out unless it is renewed
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import checkpoint, divergence, model, optim, schedule, seeds
-from alexnet.batch import Batch, join
+from alexnet.batch import Batch, checksum, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.checkpoint_store import Checkpoints, Saver, patiently
 from alexnet.config import RunConfig
@@ -225,7 +225,7 @@ class Trainer:
             epoch_ends = self.step % self.steps_per_epoch == 0
             if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
                 self._check_losses()
-                self._publish("progress", meter.rates(worker) | {"train/learning_rate": self._rate})
+                self._publish("progress", meter.rates(worker) | self._shown(parts))
             counts = None
             if epoch_ends:
                 counts = self._evaluate(validation, self._close_epoch())
@@ -238,6 +238,12 @@ class Trainer:
                 break
         self.saver.settle()
         return end
+
+    def _shown(self, parts: list[Batch]) -> dict[str, float]:
+        """What a progress line says of the step itself; every worker takes part."""
+        mine = sum(checksum(part.ids) for part in parts)
+        ids = self.worker.all_reduce(torch.tensor(mine, device=self.worker.device))
+        return {"train/learning_rate": self._rate, "data/batch_ids": float(ids)}
 
     def _orders(self) -> Orders:
         """What all workers shall do, as rank 0 sees it."""

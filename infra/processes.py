@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 HOST = "127.0.0.1"
 
 START_TIMEOUT_S = 120.0
@@ -108,9 +110,6 @@ def _bind_to_parent() -> None:
 
 def _stop(process: subprocess.Popen[bytes], stopping: signal.Signals) -> None:
     """Stop the process, then what it started: Ray's workers and jobs leave its process group."""
-    import ray  # noqa: F401 - brings psutil along
-    import psutil  # isort: skip
-
     descendants: set[Any] = set()
     deadline = time.monotonic() + STOP_TIMEOUT_S
     sent = False

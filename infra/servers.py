@@ -20,6 +20,7 @@ from typing import Any
 from infra.processes import (
     BIN,
     HOST,
+    Process,
     ServerError,
     environment,
     free_ports,
@@ -82,6 +83,7 @@ class RayHead:
     """For `ray job submit`: http://host:port."""
     gcs_address: str
     """For `ray.init`: host:port."""
+    process: Process
 
 
 @contextmanager
@@ -161,33 +163,68 @@ def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> 
         ServerError: it does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    gcs, dashboard, *others = free_ports(8)
-    options = ["node-manager-port", "object-manager-port", "ray-client-server-port"]
-    options += ["dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port"]
+    gcs, dashboard, client = free_ports(3)
     # Not under `folder`: the path of a Unix socket has at most 107 characters.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *(f"--node-ip-address={HOST}", f"--port={gcs}", f"--num-cpus={num_cpus}", "--num-gpus=0"),
+        *(*_RAY_START, "--head", f"--port={gcs}", f"--num-cpus={num_cpus}", *_own_ports()),
         *("--include-dashboard=true", f"--dashboard-host={HOST}", f"--dashboard-port={dashboard}"),
-        *(f"--{option}={number}" for option, number in zip(options, others, strict=True)),
-        *("--min-worker-port=0", "--max-worker-port=0", f"--temp-dir={temporary}"),
-        *(f"--object-store-memory={256 * 2**20}", "--disable-usage-stats"),
+        *(f"--ray-client-server-port={client}", f"--temp-dir={temporary}"),
     ]
-    settings = {
-        "RAY_AUTH_MODE": "disabled",  # only this machine can reach it
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing is left to move work to
-    }
-    head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}")
     try:
-        with running("ray", command, folder, environment(env, settings)) as process:
+        with running("ray", command, folder, environment(env, _RAY_SETTINGS)) as process:
+            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process)
             process.wait_until(lambda: _answers(f"{head.job_address}/api/version"))
             # Jobs can be listed only when the agent of the node runs that would start one.
             process.wait_until(lambda: _answers(f"{head.job_address}/api/jobs/"))
             yield head
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def ray_node(
+    name: str, folder: Path, env: Mapping[str, str], head: RayHead, num_cpus: int
+) -> Iterator[Process]:
+    """One more node of a Ray cluster, on this machine.
+
+    Args:
+        name: of its log.
+        folder: for the log.
+        env: what workers on it inherit.
+        head: of the cluster.
+        num_cpus: that workers may claim on it.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    command = [
+        *(*_RAY_START, f"--address={head.gcs_address}", f"--num-cpus={num_cpus}", *_own_ports()),
+    ]
+    with running(name, command, folder, environment(env, _RAY_SETTINGS)) as process:
+        process.wait_until(lambda: "Ray runtime started" in process.log.read_text())
+        yield process
+
+
+_RAY_START = (
+    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={HOST}"),
+    *("--num-gpus=0", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
+    f"--object-store-memory={256 * 2**20}",
+)
+
+_RAY_SETTINGS = {
+    "RAY_AUTH_MODE": "disabled",  # only this machine can reach it
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing is left to move work to
+}
+
+
+def _own_ports() -> list[str]:
+    """Options that give a node ports that no other one on this machine has."""
+    options = ["node-manager-port", "object-manager-port", "dashboard-agent-listen-port"]
+    options += ["runtime-env-agent-port", "metrics-export-port"]
+    ports = free_ports(len(options))
+    return [f"--{option}={port}" for option, port in zip(options, ports, strict=True)]
 
 
 def _identities(server: S3Server) -> dict[str, Any]:

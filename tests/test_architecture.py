@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import check_data, prepare_shards, train
+from pipelines import check_data, prepare_shards, sync_tracking, train
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.py"))
@@ -45,6 +45,7 @@ def test_a_script_is_short(path):
                 *("--seed", "--val-share", "--max-rejects", "--classes", "--add"),
             },
         ),
+        (sync_tracking.main, {"-h", "--help", "--timeout"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
 )
@@ -56,7 +57,7 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
-    for script in ("train", "prepare_shards", "check_data"):
+    for script in ("train", "prepare_shards", "check_data", "sync_tracking"):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(
             [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, check=False

@@ -1,0 +1,1 @@
+"""Failures on purpose, on a real cluster: `make drills`."""

@@ -1,0 +1,184 @@
+"""Processes that are killed, frozen or asked to end."""
+
+import json
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from infra.drills import evidence
+from infra.drills.surroundings import (
+    AT_EPOCHS,
+    ROOT,
+    SMALL,
+    TWO,
+    Settings,
+    Surroundings,
+    Training,
+    expect,
+    last_step,
+    processes_of,
+    ray,
+    wait_until,
+)
+
+STARTS = 5
+"""How often a command is given again before a drill has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """An undisturbed run to compare with."""
+
+    weights: dict[str, Any]
+    seconds: float
+
+
+_calm: dict[int, Calm] = {}
+
+
+def calm(place: Surroundings, workers: int) -> Calm:
+    """The small training without any failure, done once for all drills."""
+    if workers not in _calm:
+        name, began = f"calm-{workers}", time.monotonic()
+        place.train(name, {"cluster.num_workers": workers}).done()
+        seconds = time.monotonic() - began
+        _calm[workers] = Calm(evidence.final_weights(place, name), seconds)
+    return _calm[workers]
+
+
+def kill_anything(place: Surroundings, run: str) -> int:
+    """`kill -9` of a random process at a random moment; the same command until it succeeds."""
+    place.set_nodes(1, 1)
+    undisturbed = calm(place, 2)
+    draw = random.Random(run)  # noqa: S311 - the same kills whenever the drill has this name
+    moment = draw.uniform(0, 0.9 * undisturbed.seconds)
+    training = place.train(run, TWO)
+    wait_until(
+        lambda: time.monotonic() - training.began > moment or training.process.poll() is not None,
+        "the moment",
+    )
+    found = victims(place, training)
+    kind = draw.choice(sorted(found))
+    victim = draw.choice(sorted(found[kind], key=lambda each: each.pid))
+    print(f"  {run}: {moment:.1f} s after the start, at step {training.step}: {kind}", flush=True)
+    victim.kill()
+    if kind == "raylet":
+        wait_until(lambda: any(n.process.poll() is not None for n in place.nodes), "a dead node")
+        place.set_nodes(1, 1)  # as an autoscaler would
+    until_done(place, training, run, TWO)
+    same = evidence.same_bits(evidence.final_weights(place, run), undisturbed.weights)
+    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def until_done(place: Surroundings, training: Training, run: str, settings: Settings) -> None:
+    """Give the same command again until it succeeds."""
+    for _ in range(STARTS):
+        if training.end() == 0:
+            return
+        training = place.train(run, settings)
+    training.done()
+
+
+def victims(place: Surroundings, training: Training) -> dict[str, list[psutil.Process]]:
+    """What there is to be killed now, by kind."""
+    found: dict[str, list[psutil.Process]] = {}
+    if training.process.poll() is None:
+        found["driver"] = [psutil.Process(training.process.pid)]
+    for node in place.nodes:
+        for each in processes_of(node):
+            kind = _kind(each)
+            if kind:
+                found.setdefault(kind, []).append(each)
+    for each in place.head_processes():
+        if "TrainController" in _name(each):
+            found.setdefault("controller", []).append(each)
+    return found
+
+
+def _kind(process: psutil.Process) -> str:
+    name = _name(process)
+    if "RayTrainWorker" in name:
+        return "train worker"
+    if "forkserver" in name:
+        return "loader process"
+    return "raylet" if "raylet/raylet" in name.split(" ")[0] else ""
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def frozen_worker(place: Surroundings, run: str) -> int:
+    """A worker that stops answering is noticed within the time that was set."""
+    place.set_nodes(1, 1)
+    limits = {"cluster.store_timeout_s": 10, "cluster.hang_timeout_s": 15}
+    training = place.train(run, TWO | limits)
+    training.reach(30)
+    workers = victims(place, training)["train worker"]
+    workers[-1].suspend()
+    training.done()
+    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
+    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    return place.steps_redone(run)
+
+
+def sigterm(place: Surroundings, run: str) -> int:
+    """SIGTERM: a complete checkpoint, KILLED, and the next start goes on from that step."""
+    place.set_nodes(1, 1)
+    training = place.train(run, TWO | AT_EPOCHS)
+    training.reach(30)
+    training.send(signal.SIGTERM)
+    expect(training.end() == 128 + signal.SIGTERM, f"exit status {training.process.returncode}")
+    return stopped(place, run, training.step)
+
+
+def job_stop(place: Surroundings, run: str) -> int:
+    """`ray job stop`, which sends SIGTERM and waits as long as the job's environment says."""
+    place.set_nodes(1, 1)
+    own = {"run.name": run, "cluster.storage_url": place.storage}
+    settings = SMALL | TWO | AT_EPOCHS | own
+    waits = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
+    address = f"--address={place.head.job_address}"
+    job = ("job", "submit", "--no-wait", address, f"--submission-id={run}")
+    done = ray(
+        *(*job, f"--runtime-env-json={json.dumps(waits)}", "--"),
+        *(sys.executable, str(ROOT / "pipelines" / "train.py")),
+        *(f"--set={key}={value}" for key, value in settings.items()),
+        env=place.env,
+    )
+    expect(done.returncode == 0, done.stderr)
+
+    def step() -> int:
+        return last_step(ray("job", "logs", address, run, env=place.env).stdout)
+
+    wait_until(lambda: step() >= 30, "step 30 of the job")
+    before = step()
+    done = ray("job", "stop", address, run, env=place.env)
+    expect("stopped" in done.stdout, done.stdout + done.stderr)
+    return stopped(place, run, before)
+
+
+def stopped(place: Surroundings, run: str, step: int) -> int:
+    """Hold a run that was stopped at a step to what it must have left, and let it go on."""
+    with place.using_s3():
+        kept = evidence.checkpoints(place, run).steps()
+    expect(kept and kept[-1] >= step, f"step {step} was done, the newest checkpoint is of {kept}")
+    expect(place.record(run)["status"] == "KILLED", "run.json does not say KILLED")
+    evidence.check_tracked(place, run, "KILLED")
+    again = place.train(run, TWO)
+    again.done()
+    expect(f"step={kept[-1]}/" in again.text, f"did not go on from step {kept[-1]}")
+    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
+    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)

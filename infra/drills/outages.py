@@ -1,0 +1,156 @@
+"""Servers that are away, disks that are full, checkpoints that are damaged."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from infra.drills import evidence
+from infra.drills.elastic import copy
+from infra.drills.kills import calm
+from infra.drills.surroundings import AT_EPOCHS, ROOT, TWO, Settings, Surroundings, expect
+
+OUTAGE_S = 60.0
+
+LONG: Settings = {"train.epochs": 120, "train.checkpoint_every_s": 3}
+"""A training that lasts longer than an outage."""
+
+
+def mlflow_down_in_the_middle(place: Surroundings, run: str) -> int:
+    """Training goes on, and every metric is there afterwards."""
+    place.set_nodes(1, 1)
+    training = place.train(run, TWO | LONG)
+    training.reach(50)
+    place.mlflow.shut()
+    before = training.step
+    time.sleep(OUTAGE_S)
+    expect(training.step > before + 50, f"training stood still at step {training.step}")
+    place.mlflow.open()
+    training.done()
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def mlflow_down_at_the_start(place: Surroundings, run: str) -> int:
+    """Training begins all the same."""
+    place.set_nodes(1, 1)
+    place.mlflow.shut()
+    training = place.train(run, TWO)
+    training.reach(50)
+    time.sleep(max(0, training.began + OUTAGE_S - time.monotonic()))
+    place.mlflow.open()
+    training.done()
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def mlflow_down_at_the_end(place: Surroundings, run: str) -> int:
+    """The end waits for the tracker, and then registers."""
+    place.set_nodes(1, 1)
+    training = place.train(run, TWO)
+    training.reach(100)
+    place.mlflow.shut()
+    time.sleep(OUTAGE_S)
+    place.mlflow.open()
+    training.done()
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def mlflow_down_for_good(place: Surroundings, run: str) -> int:
+    """The command gives up in the end; `sync_tracking` and the same command do the rest."""
+    place.set_nodes(1, 1)
+    place.mlflow.shut()
+    training = place.train(run, TWO | {"registry.timeout_s": 1})
+    expect(training.end() == 2, f"exit status {training.process.returncode}, not 2")
+    expect("Training is complete" in training.text, training.text[-500:])
+    place.mlflow.open()
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "pipelines" / "sync_tracking.py")),
+            f"{place.storage}/{run}",
+        ],
+        env=place.env,
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expect(done.returncode == 0, done.stderr)
+    evidence.check_tracked(place, run, "FAILED")
+    place.train(run, TWO).done()
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def s3_down(place: Surroundings, run: str) -> int:
+    """Data and checkpoints are away for a minute: training waits, and loses nothing."""
+    place.set_nodes(1, 1)
+    calm(place, 2)  # has written the digits
+    digits = place.folder / "data" / "digits-64px"
+    for path in sorted(digits.iterdir()):
+        place.client.upload_file(str(path), "datasets", f"digits/{path.name}")
+    settings: Settings = {"data.url": "s3://datasets/digits"}
+    training = place.train(run, TWO | settings | LONG)
+    training.reach(50)
+    place.s3.shut()
+    time.sleep(OUTAGE_S)
+    place.s3.open()
+    training.done()
+    evidence.check_tracked(place, run, "FINISHED")
+    return place.steps_redone(run)
+
+
+def storage_full(place: Surroundings, run: str) -> int:
+    """A checkpoint finds no room: one line, exit status 2, and the one before is intact."""
+    place.set_nodes(1, 1)
+    storage = place.folder / "full"
+    full = storage / run / "step-00000044"
+    full.parent.mkdir(parents=True)
+    full.symlink_to(os.devnull.replace("null", "full"))
+    training = place.train(run, TWO | AT_EPOCHS, str(storage))
+    expect(training.end() == 2, f"exit status {training.process.returncode}, not 2")
+    said = training.text.splitlines()[-1]
+    expect(said.startswith("train: ") and "step-00000044" in said, said)
+    expect(evidence.file_steps(full.parent) == [22], "the checkpoint before is gone")
+    full.unlink()
+    again = place.train(run, TWO | AT_EPOCHS, str(storage))
+    again.done()
+    expect("step=22/132" in again.text, "did not go on from step 22")
+    return 0
+
+
+def damaged_checkpoint(place: Surroundings, run: str) -> int:
+    """Cut, altered, or a file missing: the one before is used, and the damaged one is named."""
+    place.set_nodes(1, 1)
+    begun = place.train(run, TWO)
+    begun.reach(80)
+    begun.send(signal.SIGTERM)
+    begun.end()
+    with place.using_s3():
+        *_, before, newest = evidence.checkpoints(place, run).steps()
+    folder = f"step-{newest:08d}"
+    damages = {
+        "cut": "state.pt",
+        "flipped": "state.pt",
+        "missing": "state.pt",
+        "no-meta": "meta.json",
+    }
+    for how, file in damages.items():
+        name = copy(place, run, f"{run}-{how}")
+        evidence.damage(f"{name}/{folder}/{file}", "missing" if how == "no-meta" else how, place)
+        training = place.train(name, TWO)
+        training.done()
+        warned = any(folder in line and "before it is used" in line for line in lines(training.log))
+        expect(warned, f"{how}: no warning that names {folder}")
+        expect(f"step={before}/132" in training.text, f"{how}: did not go on from step {before}")
+        same = evidence.same_bits(evidence.final_weights(place, name), calm(place, 2).weights)
+        expect(same, f"{how}: the weights are not those of the undisturbed run")
+    return newest - before
+
+
+def lines(log: Path) -> list[str]:
+    """What a training has printed."""
+    return log.read_text(errors="replace").splitlines()
