@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help train test quick check format stack clean
+.PHONY: help train test quick check format stack drills clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -32,8 +32,11 @@ format: $(VENV)/dev  ## rewrite the code in the one format
 stack: $(VENV)/dev  ## an S3 server, MLflow and a Ray cluster on this machine, until Ctrl-C
 	$(RUN)python -m infra.local_stack
 
+drills: $(VENV)/dev  ## break a training in every way it must survive; ONLY=name RUNS=n for one
+	$(RUN)python -m infra.drills --only "$(ONLY)" --runs $(or $(RUNS),0)
+
 clean:  ## remove the environment and what runs left here
-	rm -rf $(VENV) data runs mlruns mlflow.db
+	rm -rf $(VENV) build data runs mlruns mlflow.db
 
 # Each stamp is newer than what it was made from. `dev` adds to `train`, so one environment serves.
 $(VENV)/bin/python:

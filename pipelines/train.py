@@ -11,7 +11,7 @@ from alexnet.adapters import mlflow_registry, ray_cluster, ray_runner
 from alexnet.adapters.console import Console
 from alexnet.errors import AlexNetError, LeaseError
 from alexnet.loop import End
-from pipelines import command, launch, session, summary
+from pipelines import command, launch, preflight, session, summary
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
 
@@ -20,6 +20,8 @@ def run(args: argparse.Namespace) -> int:
     """Check what can be checked, train, register, and say what came of it; the exit status."""
     begun = time.monotonic()
     console = Console()
+    if args.check:
+        return preflight.run(command.config(args), console.say)
     inputs = launch.prepare(command.config(args), fresh=args.fresh)
     stop = StopRequest(console.say)
     ray_cluster.connect()
@@ -89,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = command.parser("train", __doc__)
     parser.add_argument(
         "--fresh", action="store_true", help="begin a new run, though one is not finished"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="look at all that it needs, and train nothing"
     )
     parser.epilog = (
         "Exit status: 0 trained and registered, 2 an error to act on, 130 or 143 stopped by a "

@@ -167,7 +167,7 @@ class TrackedRun:
     @property
     def shown_uri(self) -> str:
         """The tracker's address without a password."""
-        return _shown(self.uri)
+        return shown(self.uri)
 
     def _deliver(self) -> None:
         while not self._closing.is_set():
@@ -253,7 +253,7 @@ class TrackedRun:
         try:
             yield
         except Exception as error:
-            raise _mended(error, self.uri) from error
+            raise mended(error, self.uri) from error
 
 
 def _delivered(client: Any, run_id: str) -> dict[str, set[int]]:
@@ -286,17 +286,18 @@ def _log_dataset(client: Any, run_id: str, record: RunRecord) -> None:
     client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
 
 
-def _mended(error: Exception, uri: str) -> TrackingError:
+def mended(error: Exception, uri: str) -> TrackingError:
+    """What requests, SQLAlchemy or MLflow raised, in one line."""
     if isinstance(error, TrackingError):
         return error
     advice = "Check that it runs, and MLFLOW_TRACKING_URI."
     if _is_away(error, uri):
         reason = type(error.__context__ or error).__name__
         return TrackingUnavailableError(
-            f"MLflow at {_shown(uri)}: does not answer ({reason}). {advice}"
+            f"MLflow at {shown(uri)}: does not answer ({reason}). {advice}"
         )
     reason = next(iter(str(error).strip().splitlines()), repr(error))[:200]
-    return TrackingError(f"MLflow at {_shown(uri)}: refuses: {reason}. {advice}")
+    return TrackingError(f"MLflow at {shown(uri)}: refuses: {reason}. {advice}")
 
 
 def _is_away(error: Exception, uri: str) -> bool:
@@ -310,6 +311,7 @@ def _is_away(error: Exception, uri: str) -> bool:
     return bool(error.get_http_status_code() >= 500)  # type: ignore[no-untyped-call]
 
 
-def _shown(uri: str) -> str:
+def shown(uri: str) -> str:
+    """The tracker's address without a password."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rsplit('@', 1)[-1]}"

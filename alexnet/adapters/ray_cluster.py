@@ -2,14 +2,21 @@
 
 import logging
 import os
+import shutil
 import socket
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import psutil
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.config import ClusterConfig
 from alexnet.errors import ClusterError
+from alexnet.preflight import Node
 
 CPU_WORKERS = 2
 """Workers when the choice is ours and the cluster has no GPU: the least that is data-parallel."""
@@ -149,3 +156,55 @@ def _check_storage(settings: ClusterConfig) -> None:
             f"cluster.storage_url = {settings.storage_url!r}: a local folder, and the cluster has "
             f"{len(machines)} machines. Set s3://bucket/prefix, which all of them reach."
         )
+
+
+def nodes(cache_dir: str) -> list[Node]:
+    """What each node of the cluster has that can run workers.
+
+    Args:
+        cache_dir: `data.cache_dir`, whose disk is looked at.
+
+    Raises:
+        ClusterError: a node does not answer.
+    """
+    alive = [n for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
+    asked = []
+    for node in alive:
+        cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+        if cpus:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            look: Any = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there)
+            asked.append(look.remote(node["NodeName"], cpus, gpus, cache_dir))
+    try:
+        found: list[Node] = ray.get(asked, timeout=ANSWER_S * 6)
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"a node of the cluster does not answer: {type(error).__name__}. See `ray status`."
+        ) from error
+    return found
+
+
+def _look(name: str, cpus: int, gpus: int, cache_dir: str) -> Node:
+    return Node(
+        name=name,
+        cpus=cpus,
+        gpus=gpus,
+        memory_free=psutil.virtual_memory().available,
+        shared_memory_free=_free(Path("/dev/shm")),  # noqa: S108 - batches travel through it
+        temporary_free=_free(Path(tempfile.gettempdir())),
+        cache_free=_free(Path(cache_dir)),
+    )
+
+
+def _free(folder: Path) -> int:
+    """Bytes on the disk of a folder, or of the nearest one above that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def authentication() -> str:
+    """What stands between the cluster and anybody who reaches its ports."""
+    if os.environ.get("RAY_AUTH_MODE", "token") == "token":
+        return "token authentication"
+    return "no authentication: whoever reaches the cluster's ports can run code on it"

@@ -1,5 +1,6 @@
 """The whole command on a real cluster, and each thing a user can get wrong."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,8 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import manifest
 from alexnet.adapters.object_store import open_store
+from alexnet.lease import Lease
 from infra.processes import free_ports
-from pipelines import train
+from pipelines import sync_tracking, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,10 +158,72 @@ def test_what_the_cluster_does_not_have_is_said(on_cluster, run_file, capsys, ch
 
 
 @pytest.mark.slow
-def test_a_tracker_that_does_not_answer_is_named(on_cluster, run_file, monkeypatch, capsys):
-    uri = f"http://127.0.0.1:{free_ports(1)[0]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert f"MLflow at {uri}" in refusal(capsys, run_file)
+def test_without_a_tracker_a_run_is_trained_and_the_same_command_registers_it_later(
+    on_cluster, run_file, monkeypatch, capsys, mlflow_url, tmp_path
+):
+    away = f"http://127.0.0.1:{free_ports(1)[0]}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
+    options = [run_file, "--set=registry.timeout_s=0", "--set=registry.model_name=later"]
+    assert train.main(options) == 2
+    said = capsys.readouterr()
+    assert f"MLflow at {away}: does not answer" in said.out
+    (line,) = said.err.splitlines()
+    assert re.match(f"train: MLflow at {away}: .* Training is complete, its best checkpoint", line)
+    (run,) = (tmp_path / "runs").iterdir()
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    assert sync_tracking.main([str(run)]) == 0
+    tracked = found(on_cluster, run.name)
+    assert tracked.info.status == "FAILED"
+    assert steps_of(on_cluster, tracked, "val/top1") == [8, 16, 24]
+
+    assert train.main(options) == 0
+    assert "(continued)" in capsys.readouterr().out
+    assert found(on_cluster, run.name).info.status == "FINISHED"
+    assert steps_of(on_cluster, tracked, "val/top1") == [8, 16, 24]
+    version = on_cluster.get_model_version_by_alias("later", "challenger")
+    assert version.run_id == tracked.info.run_id
+
+
+def found(client, name):
+    """The one MLflow run with a name."""
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    (run,) = client.search_runs(experiments, f"tags.`mlflow.runName` = '{name}'")
+    return run
+
+
+def steps_of(client, run, key):
+    return sorted(point.step for point in client.get_metric_history(run.info.run_id, key))
+
+
+@pytest.mark.slow
+def test_a_run_that_somebody_works_on_is_left_alone(on_cluster, run_file, tmp_path, capsys):
+    assert train.main([run_file, "--set=run.name=busy", "--set=train.epochs=1"]) == 0
+    run = tmp_path / "runs" / "busy"
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "RUNNING"}))
+    held = Lease(open_store(str(run)), print)
+    held.take("busy")
+    capsys.readouterr()
+    commands = [
+        [sys.executable, str(ROOT / "pipelines" / "sync_tracking.py"), str(run)],
+        [
+            *(sys.executable, str(ROOT / "pipelines" / "train.py"), run_file),
+            *("--set=run.name=busy", "--set=train.epochs=1"),
+        ],
+    ]
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"process {os.getpid()} on " in done.stderr.splitlines()[-1], done.stderr
+    held.release()
+
+
+def test_what_is_no_run_cannot_be_delivered(tmp_path, capsys):
+    assert sync_tracking.main([str(tmp_path)]) == 2
+    assert "no run.json. Name the folder of a run." in capsys.readouterr().err
+    assert sync_tracking.main([str(tmp_path), "--timeout=-1"]) == 2
+    assert "--timeout -1: must be 0 or more" in capsys.readouterr().err
 
 
 def test_a_job_without_a_tracker_is_refused(run_file, monkeypatch, capsys):
