@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
@@ -38,13 +39,15 @@ class Holder:
     pid: int
     renewed_ms: int
     """In milliseconds since 1970, by the holder's clock."""
+    sight: str = ""
+    """Equal for processes that see each other; empty if that cannot be known."""
     step: int = 0
     """That training had reached."""
 
     @property
     def is_dead(self) -> bool:
-        """Whether it was a process of this machine and is none any more."""
-        if self.host != socket.gethostname():
+        """Whether it was a process that this one would see, and is none any more."""
+        if self.sight != _sight():
             return False
         try:
             os.kill(self.pid, 0)
@@ -81,7 +84,18 @@ def read(store: Store) -> Holder | None:
             raise
         return None
     except (ValueError, TypeError):
-        return Holder("", "", 0, 0)  # not ours to understand: it runs out unless it is renewed
+        return Holder(
+            "", "an unknown host", 0, 0
+        )  # not ours to understand: it runs out unless it is renewed
+
+
+def _sight() -> str:
+    """Machine, boot and process namespace: two containers may share a host's name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux
+        return socket.gethostname()
 
 
 class Lease:
@@ -155,7 +169,8 @@ class Lease:
 
     def _content(self) -> bytes:
         now_ms = time.time_ns() // 10**6
-        holder = Holder(self.token, socket.gethostname(), os.getpid(), now_ms, self.step)
+        host = socket.gethostname()
+        holder = Holder(self.token, host, os.getpid(), now_ms, _sight(), self.step)
         return json.dumps(asdict(holder)).encode()
 
     def _renew(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from alexnet import model, preflight, spot_check
 from alexnet.adapters import mlflow_check, ray_cluster
 from alexnet.config import RunConfig
-from alexnet.errors import AlexNetError
+from alexnet.errors import AlexNetError, ConfigError
 from alexnet.preflight import Finding, Node
 from pipelines import launch
 from pipelines.launch import Inputs
@@ -24,6 +24,20 @@ def run(config: RunConfig, say: Callable[[str], None]) -> int:
         say(preflight.line(finding))
         failed |= finding.level == "FAIL"
     return 2 if failed else 0
+
+
+def quick(inputs: Inputs, resources: ray_cluster.Resources, say: Callable[[str], None]) -> None:
+    """What each start looks at besides what it needs anyway: work for every process.
+
+    Raises:
+        ConfigError: there is not enough.
+    """
+    train, val = (inputs.manifest.split(name) for name in ("train", "val"))
+    found = preflight.counts(inputs.config, resources.max_workers, len(train), val.num_samples)
+    if found.level == "FAIL":
+        raise ConfigError(found.text)
+    if found.level == "warn":
+        say(preflight.line(found))
 
 
 def findings(config: RunConfig) -> Iterator[Finding]:

@@ -3,13 +3,13 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from alexnet import journal, run_record
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
 from alexnet.checkpoint_store import Checkpoints
-from alexnet.errors import LeaseError
+from alexnet.errors import LeaseError, StoreError
 from alexnet.lease import Lease
 from alexnet.lost_work import LostWorkAccount
 from alexnet.progress import Event
@@ -25,8 +25,7 @@ class Session:
         self, inputs: Inputs, lease: Lease, account: LostWorkAccount, say: Callable[[str], None]
     ) -> None:
         self.inputs, self.lease, self._account, self._say = inputs, lease, account, say
-        timeout_s = inputs.config.cluster.store_timeout_s
-        self.store = open_store(inputs.run_url, timeout_s)
+        self.store = open_store(inputs.run_url, inputs.config.cluster.store_timeout_s)
         """The run's folder."""
         self.checkpoints = Checkpoints(
             open_store(inputs.run_url), inputs.config.cluster.checkpoints_kept, lease.token
@@ -59,7 +58,8 @@ class Session:
                 f"steps to do again, {lost.seconds:.1f} s lost"
             )
             self.record = dataclasses.replace(self.record, lost=(*self.record.lost, lost))
-            self.record.write(self.store)
+            with suppress(StoreError):  # the end of the run writes it again
+                self.record.write(self.store)
         self.tracked.log(event)
 
     def catch_up(self, stop: threading.Event) -> None:

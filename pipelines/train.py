@@ -27,11 +27,14 @@ def run(args: argparse.Namespace) -> int:
     ray_cluster.connect()
     try:
         resources = ray_cluster.claim(inputs.config.cluster)
+        preflight.quick(inputs, resources, console.say)
         with stop.on_signals(), session.opened(inputs, stop, console.say) as current:
             console.say(summary.opening(inputs, resources))
             try:
                 end = _train(current, resources, stop, console)
                 result = _registered(current, stop) if end == "done" else None
+            except LeaseError:
+                raise  # its record and its MLflow run are now another process's
             except BaseException as error:
                 current.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
                 raise

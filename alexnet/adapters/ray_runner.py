@@ -227,7 +227,11 @@ def _delivered(mailbox: Any, watchers: tuple[Callable[[Event], None], ...]) -> I
         last = False
         while not last:
             last = done.wait(POLL_S)
-            for event in ray.get(mailbox.take.remote()):
+            try:
+                events = ray.get(mailbox.take.remote())
+            except ray.exceptions.RayError:
+                return  # this node's Ray is gone: whoever waits for the training is told
+            for event in events:
                 for watch in watchers:
                     watch(event)
 

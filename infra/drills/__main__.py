@@ -90,11 +90,13 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         epilog="Exit status: 0 all passed, 1 not all, 2 an error to act on.",
     )
-    parser.add_argument("--only", default="", metavar="NAME", help=", ".join(DRILLS))
+    parser.add_argument("--only", default="", metavar="NAME,...", help=", ".join(DRILLS))
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="of each drill")
     args = parser.parse_args(argv)
-    if args.only and args.only not in DRILLS:
-        parser.error(f"--only {args.only}: must be one of {', '.join(DRILLS)}")
+    names = args.only.split(",") if args.only else list(DRILLS)
+    for name in names:
+        if name not in DRILLS:
+            parser.error(f"--only {name}: must be among {', '.join(DRILLS)}")
     if args.runs < 0:
         parser.error(f"--runs {args.runs}: must be 1 or more")
     results = []
@@ -103,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="drills-", ignore_cleanup_errors=True) as folder,
             surroundings(Path(folder)) as place,
         ):
-            for name in [args.only] if args.only else DRILLS:
+            for name in names:
                 results.append(perform(name, args.runs or RUNS.get(name, 1), place))
                 RESULTS.parent.mkdir(exist_ok=True)
                 with RESULTS.open("a") as lines:

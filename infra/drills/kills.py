@@ -26,6 +26,10 @@ from infra.drills.surroundings import (
     wait_until,
 )
 
+IN_TRAINING = 0.75
+"""Share of the kills that come at a random step; the others come at a random moment, which is most
+often while processes start, or while the model is registered."""
+
 STARTS = 5
 """How often a command is given again before a drill has failed."""
 
@@ -36,6 +40,7 @@ class Calm:
 
     weights: dict[str, Any]
     seconds: float
+    steps: int
 
 
 _calm: dict[int, Calm] = {}
@@ -45,9 +50,10 @@ def calm(place: Surroundings, workers: int) -> Calm:
     """The small training without any failure, done once for all drills."""
     if workers not in _calm:
         name, began = f"calm-{workers}", time.monotonic()
-        place.train(name, {"cluster.num_workers": workers}).done()
+        training = place.train(name, {"cluster.num_workers": workers})
+        training.done()
         seconds = time.monotonic() - began
-        _calm[workers] = Calm(evidence.final_weights(place, name), seconds)
+        _calm[workers] = Calm(evidence.final_weights(place, name), seconds, training.step)
     return _calm[workers]
 
 
@@ -57,15 +63,21 @@ def kill_anything(place: Surroundings, run: str) -> int:
     undisturbed = calm(place, 2)
     draw = random.Random(run)  # noqa: S311 - the same kills whenever the drill has this name
     moment = draw.uniform(0, 0.9 * undisturbed.seconds)
+    step = draw.randrange(1, undisturbed.steps)
+    at_step = draw.random() < IN_TRAINING
     training = place.train(run, TWO)
-    wait_until(
-        lambda: time.monotonic() - training.began > moment or training.process.poll() is not None,
-        "the moment",
-    )
+
+    def due() -> bool:
+        if at_step:
+            return training.step >= step
+        return time.monotonic() - training.began > moment
+
+    wait_until(lambda: due() or training.process.poll() is not None, "the moment")
     found = victims(place, training)
     kind = draw.choice(sorted(found))
     victim = draw.choice(sorted(found[kind], key=lambda each: each.pid))
-    print(f"  {run}: {moment:.1f} s after the start, at step {training.step}: {kind}", flush=True)
+    after = time.monotonic() - training.began
+    print(f"  {run}: {after:.1f} s after the start, at step {training.step}: {kind}", flush=True)
     victim.kill()
     if kind == "raylet":
         wait_until(lambda: any(n.process.poll() is not None for n in place.nodes), "a dead node")

@@ -77,12 +77,10 @@ def test_a_lease_of_another_machine_that_is_not_renewed_runs_out_and_says_how_fa
 
 
 def test_a_dead_process_of_this_machine_is_replaced_at_once(store, monkeypatch):
-    import socket
-
     monkeypatch.setattr(lease, "TTL_S", 10**6)
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    holder(store, host=socket.gethostname(), pid=child.pid)
+    holder(store, sight=lease._sight(), pid=child.pid)
     mine = Lease(store, pytest.fail)
     assert mine.take("run x").pid == child.pid
     mine.release()
