@@ -253,6 +253,10 @@ class ClusterConfig:
     """How long workers wait for one that does not answer, before all start again from the last
     checkpoint. More than `store_timeout_s`: one may be waiting for the store."""
 
+    resize_every_s: float = 60.0
+    """How often it is looked whether there is room for more workers, up to the most. New ones cost
+    all of them the work since the last checkpoint, and the time of a start."""
+
     stop_timeout_s: float = 60.0
     """How long SIGTERM, `ray job stop` or Ctrl-C wait for the last checkpoint."""
 
@@ -278,6 +282,7 @@ class ClusterConfig:
         check("max_failures", self.max_failures >= 0, "must be 0 or more")
         check("checkpoints_kept", self.checkpoints_kept >= 1, "must be 1 or more")
         check("store_timeout_s", self.store_timeout_s > 0, "must be above 0")
+        check("resize_every_s", self.resize_every_s > 0, "must be above 0")
         check("stop_timeout_s", self.stop_timeout_s > 0, "must be above 0")
         longer = self.hang_timeout_s > self.store_timeout_s
         check("hang_timeout_s", longer, "must be above cluster.store_timeout_s")

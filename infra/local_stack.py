@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from infra.processes import BIN, ServerError, write_private
+from infra.processes import BIN, ServerError, leave_on_signals, write_private
 from infra.servers import BUCKETS, NUM_CPUS, mlflow_server, ray_head, s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -71,13 +71,6 @@ next, in another terminal:
 Ctrl-C stops all of it; the data stays in {settings.parent}."""
 
 
-def _interrupt(*_: object) -> None:
-    """Make SIGTERM leave the context managers as Ctrl-C does, and ignore a second signal."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
     parser = argparse.ArgumentParser(
@@ -92,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.cpus < 1:
         parser.error(f"--cpus {args.cpus}: must be 1 or more")
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupt)
+    leave_on_signals()
     try:
         _serve(args.dir.resolve(), args.cpus)
     except ServerError as error:

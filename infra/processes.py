@@ -136,3 +136,15 @@ def environment(*additions: Mapping[str, str]) -> dict[str, str]:
         env.update(addition)
     env["PATH"] = os.pathsep.join((str(BIN), env.get("PATH", os.defpath)))
     return env
+
+
+def leave_on_signals() -> None:
+    """Make SIGTERM leave the context managers as Ctrl-C does; a second signal is ignored."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -162,7 +162,7 @@ def _trainer(loop: dict[str, Any], resources: Resources, folder: str) -> Any:
                 "CPU": settings.cpus_per_worker,
                 **({"GPU": 1} if resources.use_gpu else {}),
             },
-            elastic_resize_monitor_interval_s=RESIZE_S,
+            elastic_resize_monitor_interval_s=settings.resize_every_s,
         ),
         run_config=ray.train.RunConfig(
             # Ray's own record of the run; ours, with the checkpoints, is elsewhere.
@@ -172,11 +172,6 @@ def _trainer(loop: dict[str, Any], resources: Resources, folder: str) -> Any:
             callbacks=[_Failures(loop["mailbox"])],  # type: ignore[list-item]
         ),
     )
-
-
-RESIZE_S = 30.0
-"""How often Ray looks whether there is room for more workers. A new one costs all of them the work
-since the last checkpoint."""
 
 
 def _user_error(error: BaseException) -> AlexNetError | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra.drills import elastic, kills, outages, resume_time
 from infra.drills.surroundings import ROOT, DrillError, Surroundings, surroundings
-from infra.processes import ServerError
+from infra.processes import ServerError, leave_on_signals
 
 RESULTS = ROOT / "build" / "drills.jsonl"
 
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m infra.drills",
         description=__doc__,
-        epilog="Exit status: 0 all passed, 1 not all, 2 an error to act on.",
+        epilog="Exit status: 0 all passed, 1 not all, 2 an error to act on, 130 stopped.",
     )
     parser.add_argument("--only", default="", metavar="NAME,...", help=", ".join(DRILLS))
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="of each drill")
@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.runs < 0:
         parser.error(f"--runs {args.runs}: must be 1 or more")
     results = []
+    leave_on_signals()
     try:
         with (
             tempfile.TemporaryDirectory(prefix="drills-", ignore_cleanup_errors=True) as folder,
@@ -113,6 +114,9 @@ def main(argv: list[str] | None = None) -> int:
     except ServerError as error:
         print(f"drills: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped")
+        return 130
     print(table(results))
     return 0 if all(each.passed == each.runs for each in results) else 1
 

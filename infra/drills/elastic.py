@@ -12,7 +12,6 @@ from infra.drills.surroundings import (
     Surroundings,
     expect,
     ray,
-    wait_until,
 )
 
 FIRST_STEPS = 10
@@ -55,14 +54,18 @@ def copy(place: Surroundings, source: str, name: str) -> str:
 
 def node_joins_and_leaves(place: Surroundings, run: str) -> int:
     """A second node comes in the middle, and goes again without a word."""
-    longer: Settings = {"train.epochs": 120, "train.checkpoint_every_s": 3}
+    longer: Settings = {
+        "train.epochs": 150,
+        "train.checkpoint_every_s": 3,
+        "cluster.resize_every_s": 2,
+    }
     calm = f"{run}-calm"
     place.set_nodes(1)
     place.train(calm, {"cluster.num_workers": 1} | longer).done()
     training = place.train(run, {"cluster.num_workers": "[1, 2]"} | longer)
     training.reach(50)
     node = place.add_node()
-    wait_until(lambda: training.text.count(" resumed") >= 1, "the second worker")
+    training.wait_for(" resumed")
     training.reach(training.step + 50)
     place.remove_node(node)
     training.done()
@@ -80,7 +83,7 @@ def preemption(place: Surroundings, run: str) -> int:
     place.set_nodes(1, 1)
     training = place.train(run, {"cluster.num_workers": "[1, 2]", "train.epochs": 60} | AT_EPOCHS)
     training.reach(50)
-    leaving = place.nodes[-1]
+    *_, leaving = place.nodes
     done = ray(
         *(
             "drain-node",
@@ -92,7 +95,7 @@ def preemption(place: Surroundings, run: str) -> int:
         env=place.env,
     )
     expect(done.returncode == 0, done.stderr)
-    wait_until(lambda: " resumed" in training.text, "the new start")
+    training.wait_for(" resumed")
     place.remove_node(leaving)
     training.done()
     reasons = [reason for reason, *_ in place.record(run)["lost"]]

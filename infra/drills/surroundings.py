@@ -96,10 +96,15 @@ class Training:
 
     def reach(self, step: int) -> None:
         """Wait until it is at a step."""
-        wait_until(
-            lambda: self.step >= step or self.process.poll() is not None, f"step {step} of {self}"
-        )
-        expect(self.step >= step, f"ended before step {step}:\n{self.text[-2000:]}")
+        self._wait(lambda: self.step >= step, f"step {step}")
+
+    def wait_for(self, words: str) -> None:
+        """Wait until it has printed something."""
+        self._wait(lambda: words in self.text, repr(words))
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        wait_until(lambda: condition() or self.process.poll() is not None, f"{what} of {self}")
+        expect(condition(), f"ended before {what}:\n{self.text[-2000:]}")
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -146,7 +151,8 @@ class Surroundings:
             "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
         }
         self.head = stack.enter_context(servers.ray_head(folder, self._env, num_cpus=0))
-        self.nodes: list[Process] = []
+        self.nodes: dict[Process, int] = {}
+        """Those for workers, with their CPUs; the head has none."""
         self._started = 0
         self._trainings: list[Training] = []
 
@@ -177,11 +183,14 @@ class Surroundings:
         raise DrillError(f"{node.name} has no raylet")
 
     def set_nodes(self, *cpus: int) -> None:
-        """Have so many nodes, with so many CPUs each; those that are there stay."""
-        self.nodes = [node for node in self.nodes if node.process.poll() is None]
-        while len(self.nodes) > len(cpus):
-            self.remove_node(self.nodes[-1])
-        for count in cpus[len(self.nodes) :]:
+        """Have so many nodes, with so many CPUs each; those that fit stay."""
+        wanted = list(cpus)
+        for node, count in list(self.nodes.items()):
+            if node.process.poll() is None and count in wanted:
+                wanted.remove(count)
+            else:
+                self.remove_node(node)
+        for count in wanted:
             self.add_node(count)
 
     def add_node(self, cpus: int = 1) -> Process:
@@ -190,12 +199,12 @@ class Surroundings:
         node = self._stack.enter_context(
             servers.ray_node(f"node-{self._started}", self.folder, self._env, self.head, cpus)
         )
-        self.nodes.append(node)
+        self.nodes[node] = cpus
         return node
 
     def remove_node(self, node: Process) -> None:
         """Take a node away without notice."""
-        self.nodes.remove(node)
+        del self.nodes[node]
         for each in processes_of(node):
             with suppress(psutil.NoSuchProcess):
                 each.kill()

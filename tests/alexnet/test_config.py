@@ -57,6 +57,7 @@ from pipelines import command
         ("cluster.checkpoints_kept=0", "must be 1 or more"),
         ("cluster.store_timeout_s=0", "must be above 0"),
         ("cluster.stop_timeout_s=0", "must be above 0"),
+        ("cluster.resize_every_s=0", "must be above 0"),
         ("cluster.hang_timeout_s=180", "must be above cluster.store_timeout_s"),
         ("registry.timeout_s=-1", "must be 0 or more"),
         ("run.name='a b'", "run.name = 'a b': must be at most 61"),
