@@ -15,6 +15,7 @@ import tomllib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import mlflow
@@ -37,6 +38,9 @@ RETRY_S = 2.0
 
 AT_ONCE = 1000
 """Metrics in a request; MLflow's limit."""
+
+EVENTS_AT_ONCE = 100
+"""Events that are sent together, when several wait: a request takes as long for one."""
 
 RUN_KEY = "run_key"
 """Tag by which the MLflow run of a training is found again."""
@@ -195,22 +199,29 @@ class TrackedRun:
             if self._delivered is None:
                 self._delivered = _delivered(self._client, self.run_id)
             while self._waiting:
-                self._send_one(self._waiting[0], self._delivered)
-                self._waiting.popleft()
+                events = list(islice(self._waiting, EVENTS_AT_ONCE))
+                self._send_some(events, self._delivered)
+                for _ in events:
+                    self._waiting.popleft()
         if self._away:
             self._say(f"MLflow at {self.shown_uri}: answers again; no metric is lost.")
         self._away = False
 
-    def _send_one(self, event: Event, delivered: dict[str, set[int]]) -> None:
-        new = {key: v for key, v in event.metrics.items() if event.step not in delivered[key]}
-        metrics = [Metric(key, value, event.time_ms, event.step) for key, value in new.items()]
+    def _send_some(self, events: list[Event], delivered: dict[str, set[int]]) -> None:
+        new: dict[tuple[str, int], Metric] = {}  # the first value at a step, if MLflow has none
+        for event in events:
+            for key, value in event.metrics.items():
+                if event.step not in delivered[key]:
+                    new.setdefault((key, event.step), Metric(key, value, event.time_ms, event.step))
+        metrics = list(new.values())
         for begin in range(0, len(metrics), AT_ONCE):
             self._client.log_batch(self.run_id, metrics=metrics[begin : begin + AT_ONCE])
-        if event.ledger and event.ledger.skipped:
-            name = f"data/epoch-{event.ledger.epoch:04d}.json"
-            self._client.log_dict(self.run_id, asdict(event.ledger), name)
-        for key in new:
-            delivered[key].add(event.step)
+        for ledger in (event.ledger for event in events):
+            if ledger and ledger.skipped:
+                name = f"data/epoch-{ledger.epoch:04d}.json"
+                self._client.log_dict(self.run_id, asdict(ledger), name)
+        for key, step in new:
+            delivered[key].add(step)
 
     def _open(self) -> None:
         """Find the run or create it, if that was not done before."""
