@@ -204,13 +204,30 @@ class _Failures(UserCallback):
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Any]) -> None:
         del run_context
-        for rank, failure in sorted(worker_exceptions.items()):
+        for failure in worker_exceptions.values():
             cause = _user_error(failure)
             if cause and not isinstance(cause, StoreUnavailableError):
                 raise cause
-            *_, innermost = _unwrapped(failure)
-            reason = next(iter(str(cause or innermost).strip().splitlines()), repr(innermost))
-            self.mailbox.put.remote(failed(f"worker {rank}: {reason[:200]}"))
+        # Where one is gone, the others fail too, and earlier: theirs is not the reason.
+        reasons = {rank: _reason(failure) for rank, failure in sorted(worker_exceptions.items())}
+        own = {rank: reason for rank, reason in reasons.items() if reason != ECHO}
+        rank, reason = next(iter((own or reasons).items()))
+        self.mailbox.put.remote(failed(f"worker {rank}: {reason}"))
+
+
+ECHO = "lost the connection to another worker"
+
+
+def _reason(failure: BaseException) -> str:
+    """Why a worker failed, in one short line."""
+    cause = _user_error(failure)
+    *_, innermost = _unwrapped(failure)
+    if any(isinstance(error, ray.exceptions.RayActorError) for error in _unwrapped(failure)):
+        return "its process or its node died"
+    text = str(cause or innermost).strip()
+    if any(word in text for word in ("gloo", "NCCL", "Connection closed by peer")):
+        return ECHO
+    return next(iter(text.splitlines()), repr(innermost))[:200]
 
 
 @contextmanager

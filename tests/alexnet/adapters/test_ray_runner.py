@@ -7,6 +7,7 @@ import signal
 import threading
 
 import pytest
+import ray
 from ray.util.state import list_actors
 
 from alexnet import checkpoint
@@ -15,7 +16,7 @@ from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.object_store import open_store
 from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import ClusterConfig
-from alexnet.errors import DataError, StoreError
+from alexnet.errors import DataError, StoreError, StoreUnavailableError
 from alexnet.loop import Normalizer, Trainer, evaluate
 from alexnet.stream import ValidationStream
 from alexnet.worker import LocalWorker
@@ -163,3 +164,16 @@ def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tiny_u
     checkpoints = Checkpoints(open_store(str(tmp_path / "run")), 3)
     assert checkpoints.steps() == [8]
     assert checkpoints.newest(lambda meta, where: None, print)[0].step == 8
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (RuntimeError("[/x/gloo/pair.cc:545] Read error: reset by peer"), ray_runner.ECHO),
+        (ray.exceptions.ActorDiedError(), "its process or its node died"),
+        (StoreUnavailableError("s3://b/x: does not answer.\nmore"), "s3://b/x: does not answer."),
+        (ValueError(), "ValueError()"),
+    ],
+)
+def test_a_failure_has_a_reason_of_one_line(failure, reason):
+    assert ray_runner._reason(failure) == reason
