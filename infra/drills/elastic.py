@@ -55,7 +55,7 @@ def copy(place: Surroundings, source: str, name: str) -> str:
 def node_joins_and_leaves(place: Surroundings, run: str) -> int:
     """A second node comes in the middle, and goes again without a word."""
     longer: Settings = {
-        "train.epochs": 150,
+        "train.epochs": 60,
         "train.checkpoint_every_s": 3,
         "cluster.resize_every_s": 2,
     }

@@ -151,14 +151,19 @@ def sigterm(place: Surroundings, run: str) -> int:
     training.reach(30)
     training.send(signal.SIGTERM)
     expect(training.end() == 128 + signal.SIGTERM, f"exit status {training.process.returncode}")
-    return stopped(place, run, training.step)
+    stopped(place, run, training.step, {})
+    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
+    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    return place.steps_redone(run)
 
 
 def job_stop(place: Surroundings, run: str) -> int:
     """`ray job stop`, which sends SIGTERM and waits as long as the job's environment says."""
     place.set_nodes(1, 1)
     own = {"run.name": run, "cluster.storage_url": place.storage}
-    settings = SMALL | TWO | AT_EPOCHS | own
+    # Longer, because the `ray` command takes seconds each time.
+    longer: Settings = {"train.epochs": 40}
+    settings = SMALL | TWO | AT_EPOCHS | longer | own
     waits = {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
     address = f"--address={place.head.job_address}"
     job = ("job", "submit", "--no-wait", address, f"--submission-id={run}")
@@ -177,20 +182,18 @@ def job_stop(place: Surroundings, run: str) -> int:
     before = step()
     done = ray("job", "stop", address, run, env=place.env)
     expect("stopped" in done.stdout, done.stdout + done.stderr)
-    return stopped(place, run, before)
+    stopped(place, run, before, longer)
+    return place.steps_redone(run)
 
 
-def stopped(place: Surroundings, run: str, step: int) -> int:
+def stopped(place: Surroundings, run: str, step: int, settings: Settings) -> None:
     """Hold a run that was stopped at a step to what it must have left, and let it go on."""
     with place.using_s3():
         kept = evidence.checkpoints(place, run).steps()
     expect(kept and kept[-1] >= step, f"step {step} was done, the newest checkpoint is of {kept}")
     expect(place.record(run)["status"] == "KILLED", "run.json does not say KILLED")
     evidence.check_tracked(place, run, "KILLED")
-    again = place.train(run, TWO)
+    again = place.train(run, TWO | settings)
     again.done()
     expect(f"step={kept[-1]}/" in again.text, f"did not go on from step {kept[-1]}")
-    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
-    expect(same, f"{run}: the weights are not those of the undisturbed run")
     evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
