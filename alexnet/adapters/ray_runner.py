@@ -14,6 +14,11 @@ import ray
 import ray.train
 import ray.train.torch
 from ray.train import FailureConfig, ScalingConfig, UserCallback
+from ray.util.placement_group import (
+    PlacementGroup,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.adapters.ray_cluster import Resources
@@ -91,11 +96,24 @@ def train(
                         f"Ray Train's controller died {controllers_lost} times. The logs are in "
                         "Ray's session folder (`ray logs`, or the dashboard)."
                     ) from error
+                _free_placement_groups()
                 mailbox.put.remote(failed("Ray Train's controller died"))
                 continue
             if end != "preempted":
                 return end
             mailbox.put.remote(failed("a node is taken away"))
+
+
+def _free_placement_groups() -> None:
+    """Free what this job's workers had claimed, when the controller that would do it is dead.
+
+    Ray has an actor for that, which asks the dashboard whether the controller lives. Where there is
+    no dashboard, or two clusters on a machine, it never learns of the death.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    for name, group in placement_group_table().items():
+        if name.endswith(job) and group["state"] != "REMOVED":  # the id ends with the job's
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
 
 
 def failed(reason: str) -> Event:
