@@ -21,7 +21,7 @@ from infra.processes import BIN, Process, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 """How long a drill waits for what must come, before it has failed."""
 
 LOOK_S = 0.05
