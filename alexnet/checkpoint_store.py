@@ -8,16 +8,15 @@ is; the one before it is used.
 """
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from alexnet import checkpoint, journal, lease
+from alexnet import checkpoint, journal, lease, scratch
 from alexnet.checkpoint import META, STATE, CheckpointMeta, CheckpointState
 from alexnet.errors import CheckpointError, StoreError, StoreUnavailableError
 from alexnet.progress import Event
@@ -42,8 +41,8 @@ class Checkpoints:
     store: Store
     kept: int
     """Newest that `retain` leaves, besides the best."""
-    lease: str = ""
-    """Token of the lease on the run, without which nothing is written; empty where there is none.
+    token: str = ""
+    """Of the lease on the run, without which nothing is written; empty where there is none.
     Workers may outlive their driver by seconds, and then meet the next one's."""
 
     def steps(self, *, complete: bool = True) -> list[int]:
@@ -79,11 +78,11 @@ class Checkpoints:
             CheckpointError: a file of it is missing.
             StoreError: the store cannot be reached.
         """
-        with tempfile.TemporaryDirectory(prefix="alexnet-checkpoint-") as made:
+        with scratch.folder() as made:
             with self._whole(step):
                 for name in (STATE, META):
-                    (Path(made) / name).write_bytes(self.store.read(f"{_folder(step)}/{name}"))
-            yield Path(made)
+                    (made / name).write_bytes(self.store.read(f"{_folder(step)}/{name}"))
+            yield made
 
     @contextmanager
     def _whole(self, step: int) -> Iterator[None]:
@@ -128,20 +127,41 @@ class Checkpoints:
         with self.local(step) as folder:
             return checkpoint.read_state(folder, self.url(step))
 
-    def best(self) -> CheckpointMeta:
-        """The evaluated checkpoint with the highest top-1; of equals, the earliest.
+    def best_first(self) -> list[CheckpointMeta]:
+        """The evaluated checkpoints by falling top-1; of equals, the earlier first.
 
         Raises:
-            CheckpointError: none was evaluated.
             StoreError: the store cannot be reached.
         """
-        evaluated = [meta for meta in map(self.meta, self.steps()) if meta.metrics]
-        if not evaluated:
-            raise CheckpointError(
-                f"{self.store.url}: no checkpoint was evaluated: training did not reach the end of "
-                "an epoch. Go on with the same command."
-            )
-        return max(evaluated, key=lambda meta: (meta.metrics["top1"], -meta.step))
+        evaluated = []
+        for step in self.steps():
+            with suppress(CheckpointError):  # damaged: neither the best nor in the way
+                meta = self.meta(step)
+                evaluated += [meta] if meta.metrics else []
+        return sorted(evaluated, key=lambda meta: (-meta.metrics["top1"], meta.step))
+
+    @contextmanager
+    def best(self, warn: Warn) -> Iterator[tuple[CheckpointMeta, Path]]:
+        """The best evaluated checkpoint that is whole, in a folder of this machine.
+
+        Raises:
+            CheckpointError: none was evaluated, or all that were are damaged.
+            StoreError: the store cannot be reached.
+        """
+        for meta in self.best_first():
+            with ExitStack() as stack:
+                try:
+                    folder = stack.enter_context(self.local(meta.step))
+                    checkpoint.read_state(folder, self.url(meta.step))
+                except CheckpointError as error:
+                    warn(f"{error} The next best is used, if there is one.")
+                    continue
+                yield meta, folder
+                return
+        raise CheckpointError(
+            f"{self.store.url}: no whole checkpoint was evaluated: training did not reach the end "
+            "of an epoch, or they are damaged. Go on with the same command."
+        )
 
     def upload(self, folder: Path, step: int, events: Sequence[Event] = ()) -> None:
         """Keep the checkpoint in a folder of this machine; may be repeated.
@@ -150,26 +170,19 @@ class Checkpoints:
             LeaseError: somebody else is at work on the run.
             StoreError: it cannot be written.
         """
-        if self.lease:
-            lease.check_held(self.store, self.lease)
+        if self.token:
+            lease.check_held(self.store, self.token)
         self.store.delete(f"{_folder(step)}/{META}")  # not complete while it is replaced
         self.store.upload(folder / STATE, f"{_folder(step)}/{STATE}")
         journal.write(self.store, events)
         self.store.upload(folder / META, f"{_folder(step)}/{META}")
-        self.retain(step)
+        with suppress(StoreUnavailableError):  # the next checkpoint removes them
+            self.retain(step)
 
     def retain(self, newest: int) -> None:
         """Remove all but the newest and the best, and what was begun before and never completed."""
-        complete = self.steps()
-        keep = set(complete[-self.kept :]) | {newest}
-        evaluated: list[CheckpointMeta] = []
-        for step in complete:
-            try:
-                evaluated += [meta] if (meta := self.meta(step)).metrics else []
-            except CheckpointError:
-                continue  # damaged: neither the best nor in the way
-        if evaluated:
-            keep.add(max(evaluated, key=_rank).step)
+        best = [meta.step for meta in self.best_first()[:1]]
+        keep = {*self.steps()[-self.kept :], newest, *best}
         for step in self.steps(complete=False):
             if step < newest and step not in keep:
                 for name in (META, STATE):
@@ -188,6 +201,7 @@ class Saver:
             warn: called from another thread when the store stops answering, and answers again.
         """
         self._checkpoints, self._timeout_s, self._warn = checkpoints, timeout_s, warn
+        scratch.sweep()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._under_way: Future[None] | None = None
         self._events: list[Event] = []
@@ -228,10 +242,10 @@ class Saver:
             self.settle()
 
     def _write(self, meta: CheckpointMeta, state: CheckpointState, events: list[Event]) -> None:
-        with tempfile.TemporaryDirectory(prefix="alexnet-checkpoint-") as made:
-            checkpoint.write(Path(made), meta, state)
+        with scratch.folder() as made:
+            checkpoint.write(made, meta, state)
             patiently(
-                lambda: self._checkpoints.upload(Path(made), meta.step, events),
+                lambda: self._checkpoints.upload(made, meta.step, events),
                 self._timeout_s,
                 self._warn,
             )
@@ -264,10 +278,6 @@ def patiently(work: Callable[[], T], timeout_s: float, warn: Warn) -> T:
         if waiting:
             warn("The store of checkpoints answers again.")
         return done
-
-
-def _rank(meta: CheckpointMeta) -> tuple[float, int]:
-    return meta.metrics["top1"], -meta.step
 
 
 def _folder(step: int) -> str:

@@ -25,7 +25,8 @@ def write(store: Store, events: Sequence[Event]) -> None:
         return
     data = "".join(f"{progress.to_json(event)}\n" for event in events).encode()
     digest = hashlib.sha256(data).hexdigest()
-    store.write(f"{FOLDER}{events[0].time_ms}-{digest[:8]}.jsonl", data)
+    name = f"{events[0].time_ms}-{events[0].step:08d}-{digest[:8]}.jsonl"
+    store.write(f"{FOLDER}{name}", data)
 
 
 def read(store: Store) -> Iterator[Event]:

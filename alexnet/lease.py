@@ -5,6 +5,7 @@ the same moment are told apart because each looks whether the file is still its 
 on, and with every renewal.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -12,10 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, fields
 
+from alexnet import processes
 from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
 from alexnet.store import Store
 
@@ -40,22 +40,16 @@ class Holder:
     renewed_ms: int
     """In milliseconds since 1970, by the holder's clock."""
     sight: str = ""
-    """Equal for processes that see each other; empty if that cannot be known."""
+    """`processes.sight()` of the holder."""
     step: int = 0
     """That training had reached."""
 
     @property
     def is_dead(self) -> bool:
         """Whether it was a process that this one would see, and is none any more."""
-        if self.sight != _sight():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-        return self.pid == os.getpid()  # a number that was given again
+        # Our own number, and not our lease: the number was given again.
+        ours_by_chance = self.pid == os.getpid() and self.sight == processes.sight() != ""
+        return ours_by_chance or processes.is_gone(self.pid, self.sight)
 
 
 def check_held(store: Store, token: str) -> None:
@@ -77,44 +71,40 @@ def read(store: Store) -> Holder | None:
         StoreError: the store cannot be reached.
     """
     try:
-        tree: dict[str, Any] = json.loads(store.read(NAME))
-        return Holder(**tree)
+        data = store.read(NAME)
+    except StoreUnavailableError:
+        raise
     except StoreError:
-        if store.exists(NAME):
-            raise
-        return None
-    except (ValueError, TypeError):
-        return Holder(
-            "", "an unknown host", 0, 0
-        )  # not ours to understand: it runs out unless it is renewed
-
-
-def _sight() -> str:
-    """Machine, boot and process namespace: two containers may share a host's name."""
+        if not store.exists(NAME):
+            return None
+        data = store.read(NAME)  # it was made in between
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:  # not Linux
-        return socket.gethostname()
+        tree = json.loads(data)
+        known = {field.name for field in fields(Holder)} & set(tree)
+        return Holder(**{name: tree[name] for name in known})
+    except (ValueError, TypeError):
+        # Of another release, or damaged: it runs out unless it changes.
+        return Holder(hashlib.sha256(data).hexdigest(), "an unknown host", 0, 0)
 
 
 class Lease:
     """The right to work on a run; held from `take` to `release`."""
 
-    def __init__(self, store: Store, on_loss: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, on_loss: Callable[[], object] = lambda: None) -> None:
         """Take nothing yet.
 
         Args:
             store: the folder of the run.
-            on_loss: called from another thread, with a line, if somebody else has taken over.
+            on_loss: called from another thread if somebody else has taken over.
         """
-        self._store, self._on_loss = store, on_loss
+        self.store, self._on_loss = store, on_loss
         self.token = secrets.token_hex(8)
         """What whoever works for the holder shows, see `check_held`."""
         self._released = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.step = 0
         """That training has reached; written down with each renewal."""
+        self._lost = ""
 
     def take(self, what: str) -> Holder | None:
         """Hold the lease, after waiting for one that is dead to run out.
@@ -131,11 +121,22 @@ class Lease:
         """
         before = self._wait(what)
         if before:
-            self._store.delete(NAME)
-        if not self._store.create(NAME, self._content()) or not self._is_mine():
+            self.step = before.step
+            if read(self.store) == before:
+                self.store.delete(NAME)
+        if not self.store.create(NAME, self._content()) or not self._is_mine():
             raise LeaseError(f"{what}: another process has just taken it. Start again.")
         self._renewer.start()
         return before
+
+    def check(self) -> None:
+        """Stop whoever goes on though it was replaced.
+
+        Raises:
+            LeaseError: somebody else has taken over.
+        """
+        if self._lost:
+            raise LeaseError(self._lost)
 
     def release(self) -> None:
         """Let the next one begin at once.
@@ -146,39 +147,41 @@ class Lease:
         self._released.set()
         self._renewer.join()
         if self._is_mine():
-            self._store.delete(NAME)
+            self.store.delete(NAME)
 
     def _wait(self, what: str) -> Holder | None:
         """Until there is no living holder; the dead one, or None."""
-        first = read(self._store)
+        first: Holder | None = None
         deadline = time.monotonic() + TTL_S
-        while found := read(self._store):
-            if found.is_dead or time.monotonic() > deadline:
-                return found
-            if first and found.renewed_ms > first.renewed_ms:
+        while found := read(self.store):
+            first = first or found
+            if found != first:  # not by the clock: another machine's may be wrong
                 raise LeaseError(
                     f"{what}: process {found.pid} on {found.host} is at work on it. Wait for its "
                     "end, or start another run with --fresh."
                 )
+            if found.is_dead or time.monotonic() > deadline:
+                return found
             time.sleep(POLL_S)
         return None
 
     def _is_mine(self) -> bool:
-        holder = read(self._store)
+        holder = read(self.store)
         return holder is not None and holder.token == self.token
 
     def _content(self) -> bytes:
         now_ms = time.time_ns() // 10**6
         host = socket.gethostname()
-        holder = Holder(self.token, host, os.getpid(), now_ms, _sight(), self.step)
+        holder = Holder(self.token, host, os.getpid(), now_ms, processes.sight(), self.step)
         return json.dumps(asdict(holder)).encode()
 
     def _renew(self) -> None:
         while not self._released.wait(RENEW_S):
             try:
                 if not self._is_mine():
-                    self._on_loss(f"{self._store.url}: another process has taken this run over.")
+                    self._lost = f"{self.store.url}: another process has taken this run over."
+                    self._on_loss()
                     return
-                self._store.write(NAME, self._content())
-            except StoreUnavailableError:
-                continue  # whoever would take over cannot reach it either
+                self.store.write(NAME, self._content())
+            except StoreError:
+                continue  # away, or full: it is tried again before it runs out

@@ -118,7 +118,7 @@ class Store(Protocol):
         """Write and remove a probe.
 
         Raises:
-            StoreError: this identity may not write here, or there is no room.
+            StoreError: this identity may not write or not remove here, or there is no room.
         """
         ...
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from alexnet import checkpoint_store, journal
+from alexnet import checkpoint, checkpoint_store, journal
 from alexnet.adapters.object_store import LocalStore, open_store
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.checkpoint_store import Checkpoints, Saver
@@ -50,6 +50,14 @@ def newest(checkpoints):
     found = checkpoints.newest(lambda meta, where: None, warnings.append)
     assert found is None or found[1]["model"]["w"][0] == found[0].step
     return found and found[0].step, warnings
+
+
+def best(checkpoints):
+    """Step of the checkpoint that would be registered, and what was warned of."""
+    warnings = []
+    with checkpoints.best(warnings.append) as (found, folder):
+        assert checkpoint.read_state(folder)["model"]["w"][0] == found.step
+    return found.step, warnings
 
 
 def test_the_newest_is_gone_on_from(kept):
@@ -103,10 +111,22 @@ def test_one_of_another_run_is_refused_and_not_passed_over(kept):
 def test_the_last_ones_and_the_best_are_kept(kept):
     saved(kept, (40, 0.4), (50, None), (60, 0.5), (70, None))
     assert kept.steps() == [20, 50, 60, 70]  # 20 and 60 are equal: the earlier one is the best
-    assert kept.best().step == 20
+    assert best(kept) == (20, [])
     saved(kept, (80, 0.9))
     assert kept.steps() == [60, 70, 80]
-    assert kept.best().step == 80
+    assert best(kept) == (80, [])
+
+
+def test_a_damaged_best_leads_to_the_next_best_and_is_named(kept):
+    saved(kept, (40, 0.4), (50, 0.3))
+    kept.store.write("step-00000020/state.pt", b"")
+    step, (warning,) = best(kept)
+    assert step == 40
+    assert "step-00000020" in warning
+    kept.store.write("step-00000020/meta.json", b"")
+    assert best(kept) == (40, [])
+    saved(kept, (60, 0.1))
+    assert best(kept) == (40, [])
 
 
 def test_what_was_begun_and_not_completed_is_removed_by_and_by(kept):
@@ -118,8 +138,8 @@ def test_what_was_begun_and_not_completed_is_removed_by_and_by(kept):
 def test_a_run_without_an_evaluated_checkpoint_has_no_best(tmp_path):
     checkpoints = Checkpoints(open_store(str(tmp_path)), 3)
     saved(checkpoints, (10, None))
-    with pytest.raises(CheckpointError, match="no checkpoint was evaluated"):
-        checkpoints.best()
+    with pytest.raises(CheckpointError, match="no whole checkpoint was evaluated"):
+        best(checkpoints)
 
 
 class Away(LocalStore):
@@ -202,7 +222,7 @@ def test_events_are_in_the_journal_once_and_in_order(tmp_path):
 def test_who_outlives_its_driver_does_not_write_into_the_next_ones_run(tmp_path):
     store = open_store(str(tmp_path))
     store.write("lease.json", b'{"token": "new", "host": "h", "pid": 7, "renewed_ms": 0}')
-    stale = Saver(Checkpoints(store, 3, lease="old"), 60, pytest.fail)
+    stale = Saver(Checkpoints(store, 3, token="old"), 60, pytest.fail)
     stale.save(meta(10), state(10))
     with pytest.raises(LeaseError, match="process 7 on h has taken this over"):
         stale.settle()

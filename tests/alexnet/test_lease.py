@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 
 import pytest
 
-from alexnet import lease
+from alexnet import lease, processes
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import LeaseError
-from alexnet.lease import NAME, Lease
+from alexnet.lease import NAME, Holder, Lease
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
@@ -34,7 +35,7 @@ def soon(monkeypatch):
 def holder(store, **changes):
     """Somebody's lease, who does not renew it."""
     now_ms = time.time_ns() // 10**6
-    content = {"token": "t", "host": "elsewhere", "pid": 7, "renewed_ms": now_ms, "step": 30}
+    content = asdict(Holder("t", "elsewhere", 7, now_ms, step=30))
     store.write(NAME, json.dumps(content | changes).encode())
 
 
@@ -53,7 +54,7 @@ from alexnet.adapters.object_store import open_store
 from alexnet.errors import LeaseError
 from alexnet.lease import Lease
 try:
-    Lease(open_store(sys.argv[1]), print).take("run x")
+    Lease(open_store(sys.argv[1])).take("run x")
 except LeaseError as error:
     print(error)
 """
@@ -80,9 +81,25 @@ def test_a_dead_process_of_this_machine_is_replaced_at_once(store, monkeypatch):
     monkeypatch.setattr(lease, "TTL_S", 10**6)
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    holder(store, sight=lease._sight(), pid=child.pid)
+    holder(store, sight=processes.sight(), pid=child.pid)
     mine = Lease(store, pytest.fail)
     assert mine.take("run x").pid == child.pid
+    mine.release()
+
+
+def test_a_lease_that_changes_is_held_whatever_its_holders_clock_says(store):
+    holder(store, renewed_ms=1000)
+    mine = Lease(store, pytest.fail)
+    threading.Timer(0.5, holder, [store], {"renewed_ms": 500}).start()
+    with pytest.raises(LeaseError, match="process 7 on elsewhere is at work on it"):
+        mine.take("run x")
+
+
+def test_what_was_reached_is_kept_by_who_goes_on(store):
+    holder(store)
+    mine = Lease(store, pytest.fail)
+    mine.take("run x")
+    assert lease.read(store).step == 30
     mine.release()
 
 
@@ -95,16 +112,18 @@ def test_a_file_that_is_no_lease_runs_out(store):
 
 def test_who_is_replaced_is_told_and_does_not_take_it_back(store):
     told = threading.Event()
-    mine = Lease(store, lambda text: told.set())
+    mine = Lease(store, told.set)
     mine.take("run x")
     holder(store, token="other")
     assert told.wait(60)
+    with pytest.raises(LeaseError, match="another process has taken this run over"):
+        mine.check()
     mine.release()
     assert json.loads(store.read(NAME))["token"] == "other"
 
 
 def test_who_works_for_a_holder_that_was_replaced_is_stopped(store):
-    mine = Lease(store, lambda text: None)
+    mine = Lease(store)
     mine.take("run x")
     lease.check_held(store, mine.token)
     with pytest.raises(LeaseError, match="has taken this over"):

@@ -42,7 +42,7 @@ def test_a_run_learns_three_colours_and_reports_it(train, tiny_url):
     assert trainer.end == "done"
     assert len(evaluated) == 8
     assert evaluated[-1].metrics["val/top1"] > 0.9
-    assert trainer.checkpoints.best().metrics["top1"] == max(
+    assert trainer.checkpoints.best_first()[0].metrics["top1"] == max(
         event.metrics["val/top1"] for event in evaluated
     )
 

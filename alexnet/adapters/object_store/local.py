@@ -61,8 +61,7 @@ class LocalStore:
         """See `Store.create`."""
         path = self._path(name)
         try:
-            # A link to a whole file: nobody sees half of it, and it never replaces another.
-            self._put(name, lambda partial: partial.write_bytes(data), os.link)
+            self._put(name, lambda partial: partial.write_bytes(data), _place_new)
         except StoreError as error:
             if isinstance(error.__cause__, FileExistsError) and path.is_file():
                 return False
@@ -148,6 +147,21 @@ class LocalFile:
             file.seek(offset)
             data = file.read(length)
         return whole(data, length, str(self.path), offset)
+
+
+def _place_new(partial: Path, path: Path) -> None:
+    """Give a whole file its name, unless there is one of that name."""
+    try:
+        os.link(partial, path)  # nobody sees half of it
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(partial.read_bytes())
+
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links answer; some that mount object stores."""
 
 
 def _version(found: os.stat_result) -> tuple[int, ...]:

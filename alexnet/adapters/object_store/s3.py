@@ -4,7 +4,6 @@ A body that breaks half-way is read on from the byte where it broke, pinned to t
 that two halves are never of two different objects.
 """
 
-import contextlib
 import itertools
 import random
 import time
@@ -156,8 +155,7 @@ class S3Store:
             if error_code(error.__cause__) not in ("NoSuchKey", "AccessDenied", "403"):
                 raise
         self._persistently(self.url, lambda: client().put_object(**probe, Body=b"probe"))
-        with contextlib.suppress(boto.BotoCoreError, boto.ClientError):  # may write, not delete
-            client().delete_object(**probe)
+        self._persistently(self.url, lambda: client().delete_object(**probe))
 
     def _persistently(self, where: str, attempt: Callable[[], T]) -> T:
         return persistently(where, attempt, self.deadline_s)

@@ -25,8 +25,7 @@ def trained(tiny_url, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     config, store = tiny_run(tiny_url, epochs=8), open_store(tiny_url)
     trainer, _ = train_alone(config, manifest.read(store), store, folder)
-    best = trainer.checkpoints.best()
-    with trainer.checkpoints.local(best.step) as checkpoint:
+    with trainer.checkpoints.best(pytest.fail) as (best, checkpoint):
         yield config, manifest.read(store), checkpoint, best.metrics
 
 

@@ -1,0 +1,36 @@
+"""Which processes this one can see, and whether one of them is gone."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def sight() -> str:
+    """Equal for processes that see each other; empty where that cannot be known.
+
+    Made of the machine's boot and the process namespace: two containers may share a host's name.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:  # not Linux
+        return ""
+
+
+def is_gone(pid: int, seen_from: str) -> bool:
+    """Whether this was a process of our sight, and is none any more.
+
+    Args:
+        pid: its number.
+        seen_from: what `sight` said there.
+    """
+    if not seen_from or seen_from != sight():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
