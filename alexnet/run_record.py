@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from alexnet import checkpoint
 from alexnet import config as configuration
 from alexnet.config import RunConfig
-from alexnet.errors import CheckpointError, ConfigError
+from alexnet.errors import CheckpointError, ConfigError, LeaseError
 from alexnet.manifest import Manifest
 from alexnet.store import Store
 
@@ -62,6 +62,12 @@ class RunRecord:
     """The whole configuration as TOML, when the run began."""
     git_commit: str
     lost: tuple[LostWork, ...] = ()
+    reached: int = 0
+    """Step at which a command ended it last."""
+    ended_ms: int | None = None
+    """When that was, in milliseconds since 1970; None before the first end."""
+    ended_why: str = ""
+    """The error; empty if it was finished, or stopped by a signal."""
 
     def write(self, store: Store) -> None:
         """Put it in the run's folder.
@@ -134,23 +140,50 @@ def find(
     )
     if config.run.name:
         return _pinned(new, folder(config.run.name), fresh=fresh)
-    number, last = 0, None
-    while folder(following := _numbered(config.name, new, number + 1)).exists(NAME):
-        number, last = number + 1, read(folder(following))
-    if last and last.status != "FINISHED" and not fresh:
-        return last, True
-    return dataclasses.replace(new, name=following), False
+    number = 1
+    while folder(_numbered(config.name, new, number)).exists(NAME):
+        number += 1
+    if number > 1 and not fresh:
+        last = read(folder(_numbered(config.name, new, number - 1)))
+        if last.status != "FINISHED":
+            return last, True
+    return dataclasses.replace(new, name=_numbered(config.name, new, number)), False
+
+
+def again(found: RunRecord, store: Store, *, continued: bool) -> RunRecord:
+    """The run as it is now that the lease on it is ours; another process may have worked on it.
+
+    Args:
+        found: what `find` has found.
+        store: the run's folder.
+        continued: whether it was begun before.
+
+    Raises:
+        CheckpointError: the record is damaged.
+        LeaseError: the run is not any more what was found.
+        StoreError: the store cannot be reached.
+    """
+    if not continued:
+        if store.exists(NAME):
+            raise LeaseError(
+                f"run {found.name}: another process has just begun it. Give the command again."
+            )
+        return found
+    now = read(store)
+    if now.status == "FINISHED":
+        raise LeaseError(f"run {now.name}: another process has just finished it.")
+    return now
 
 
 def _pinned(new: RunRecord, store: Store, *, fresh: bool) -> tuple[RunRecord, bool]:
     if not store.exists(NAME):
         return new, False
-    found = read(store)
     if fresh:
         raise ConfigError(
             f"run.name = {new.name!r}: there is such a run, and --fresh does not go on with one. "
             "Choose another name."
         )
+    found = read(store)
     there = {**found.identity, "manifest": found.manifest_digest[:12]}
     here = {**new.identity, "manifest": new.manifest_digest[:12]}
     differing = checkpoint.differences(there, here)

@@ -2,20 +2,20 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable
+from contextlib import suppress
 
-from alexnet import journal, run_record
+from alexnet import journal
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
 from alexnet.checkpoint_store import Checkpoints
-from alexnet.errors import LeaseError, StoreError
+from alexnet.errors import StoreError
 from alexnet.lease import Lease
 from alexnet.lost_work import LostWorkAccount
 from alexnet.progress import Event
-from alexnet.run_record import Status
+from alexnet.run_record import RunRecord, Status
 from pipelines.launch import Inputs
-from pipelines.stop_request import StopRequest
 
 
 class Session:
@@ -42,8 +42,8 @@ class Session:
         """
         self.record.write(self.store)
         self.tracked.start()
-        for event in journal.read(self.store) if self.inputs.continued else ():
-            self.tracked.log(event)
+        if self.inputs.continued:
+            self.tracked.replay(journal.read(self.store))
 
     def watch(self, event: Event) -> None:
         """Take an event of the training into account."""
@@ -72,39 +72,38 @@ class Session:
         timeout_s = self.inputs.config.registry.timeout_s
         self.tracked.catch_up(journal.read(self.store), timeout_s, stop)
 
-    def close(self, status: Status) -> None:
-        """Write how it ended, here and in MLflow; a tracker that is away gets it later.
+    def finish(self) -> None:
+        """Write that the run is complete, when MLflow has it.
 
         Raises:
+            LeaseError: another process has taken the run over.
             StoreError: the record cannot be written.
-            TrackingError: FINISHED cannot be told.
+            TrackingError: MLflow does not answer, or refuses; the run is not finished then.
         """
-        self.record = dataclasses.replace(self.record, status=status)
-        if status == "FINISHED":
-            self.tracked.finish(self.record)
-        else:
-            self.tracked.abandon(self.record)
-            journal.write(self.store, self.tracked.undelivered)
-        self.record.write(self.store)
+        self.lease.check()
+        record = self._ended("FINISHED")
+        self.tracked.finish(record)
+        record.write(self.store)
 
+    def stop(self, status: Status, why: str = "") -> None:
+        """Write that the run ends before it is complete; a tracker that is away gets it later.
 
-@contextmanager
-def opened(inputs: Inputs, stop: StopRequest, say: Callable[[str], None]) -> Iterator[Session]:
-    """The session on a run that no other process works on.
+        Args:
+            status: KILLED or FAILED.
+            why: the error.
 
-    Raises:
-        LeaseError: another process does.
-        StoreError: the run's folder cannot be reached.
-        TrackingError: MLflow refuses.
-    """
-    store = open_store(inputs.run_url)
-    lease = Lease(store, stop.lose_lease)
-    before = lease.take(f"run {inputs.record.name}")
-    try:
-        if inputs.continued and run_record.read(store).status == "FINISHED":
-            raise LeaseError(f"run {inputs.record.name}: another process has just finished it.")
-        session = Session(inputs, lease, LostWorkAccount.after(before), say)
-        session.begin()
-        yield session
-    finally:
-        lease.release()
+        Raises:
+            LeaseError: another process has taken the run over.
+            StoreError: the record cannot be written.
+        """
+        self.lease.check()
+        record = self._ended(status, why)
+        record.write(self.store)
+        self.tracked.abandon(record)
+        journal.write(self.store, self.tracked.undelivered)
+
+    def _ended(self, status: Status, why: str = "") -> RunRecord:
+        reached, now_ms = self._account.reached, time.time_ns() // 10**6
+        return dataclasses.replace(
+            self.record, status=status, reached=reached, ended_ms=now_ms, ended_why=why
+        )

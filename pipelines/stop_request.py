@@ -1,4 +1,4 @@
-"""The wish that a training should end, from a signal or from whoever has taken its run over."""
+"""The wish that a training should end, from a signal or because its run was taken over."""
 
 import signal
 import threading
@@ -16,8 +16,6 @@ class StopRequest:
         self.event = threading.Event()
         self.signal = 0
         """Its number; 0 while there was none."""
-        self.lost_lease = ""
-        """Why, if another process has taken the run over."""
         self._say = say
 
     @contextmanager
@@ -29,11 +27,6 @@ class StopRequest:
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
-
-    def lose_lease(self, why: str) -> None:
-        """End, because another process works on the run."""
-        self.lost_lease = why
-        self.event.set()
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         del frame

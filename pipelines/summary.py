@@ -12,7 +12,9 @@ from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.checkpoint import CheckpointMeta
+from alexnet.errors import StoreError
 from pipelines.launch import Inputs
+from pipelines.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,22 @@ def opening(inputs: Inputs, resources: Resources) -> str:
     )
 
 
-def stopped(inputs: Inputs, number: int) -> str:
+def stopped(current: Session, number: int) -> str:
     """How the run was ended before its end."""
+    inputs = current.inputs
     return (
-        f"stopped by {signal.Signals(number).name}; run {inputs.record.name} is kept in "
-        f"{inputs.run_url}; the same command goes on with it, --fresh begins another."
+        f"stopped by {signal.Signals(number).name} at step {current.lease.step}; "
+        f"{_saved(current)}. Run {inputs.record.name} is kept in {inputs.run_url}; the same "
+        "command goes on with it, --fresh begins another."
     )
+
+
+def _saved(current: Session) -> str:
+    try:
+        steps = current.checkpoints.steps()
+    except StoreError as error:  # how the run ended is still true
+        return str(error)
+    return f"its last checkpoint is of step {steps[-1]}" if steps else "it has no checkpoint"
 
 
 def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:

@@ -7,11 +7,12 @@ import argparse
 import dataclasses
 import sys
 import threading
+from contextlib import suppress
 
 from alexnet import journal, run_record
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import ConfigError
+from alexnet.errors import ConfigError, StoreError
 from alexnet.lease import Lease
 from alexnet.run_record import RunRecord
 from alexnet.store import Store
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     store = open_store(args.run)
     if not store.exists(run_record.NAME):
         raise ConfigError(f"{store.url}: no {run_record.NAME}. Name the folder of a run.")
-    held = Lease(store, print)
+    held = Lease(store)
     held.take(f"run {store.url}")
     try:
         record = run_record.read(store)
@@ -33,8 +34,10 @@ def run(args: argparse.Namespace) -> None:
             record = dataclasses.replace(record, status="KILLED")
             record.write(store)
         deliver(record, store, args.timeout)
+        held.check()
     finally:
-        held.release()
+        with suppress(StoreError):  # it runs out by itself
+            held.release()
 
 
 def deliver(record: RunRecord, store: Store, timeout_s: float) -> None:

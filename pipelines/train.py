@@ -6,12 +6,12 @@ A run that was begun by the same command and not finished is gone on with.
 import argparse
 import sys
 import time
+from collections.abc import Callable
 
 from alexnet.adapters import mlflow_registry, ray_cluster, ray_runner
 from alexnet.adapters.console import Console
-from alexnet.errors import AlexNetError, LeaseError
-from alexnet.loop import End
-from pipelines import command, launch, preflight, session, summary
+from alexnet.errors import AlexNetError, TrackingError
+from pipelines import command, launch, open_session, preflight, summary
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
 
@@ -28,32 +28,28 @@ def run(args: argparse.Namespace) -> int:
     try:
         resources = ray_cluster.claim(inputs.config.cluster)
         preflight.quick(inputs, resources, console.say)
-        with stop.on_signals(), session.opened(inputs, stop, console.say) as current:
+        opened = open_session.opened(inputs, stop.event.set, console.say)
+        with stop.on_signals(), opened as current:
             console.say(summary.opening(inputs, resources))
             try:
-                end = _train(current, resources, stop, console)
-                result = _registered(current, stop) if end == "done" else None
-            except LeaseError:
-                raise  # its record and its MLflow run are now another process's
-            except BaseException as error:
-                current.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-                raise
+                result = _train(current, resources, stop, console)
             finally:
                 console.close()
-            current.close("FINISHED" if result else "KILLED")
+                ray_cluster.disconnect()  # no worker is left when another may take the run
+            if not result:
+                current.stop("KILLED")
+                console.say(summary.stopped(current, stop.signal))
+                return 128 + stop.signal
     finally:
         ray_cluster.disconnect()
-    if not result:
-        console.say(summary.stopped(inputs, stop.signal))
-        return 128 + stop.signal
     console.say(summary.closing(result, time.monotonic() - begun, current.tracked))
     return 0
 
 
 def _train(
     current: Session, resources: ray_cluster.Resources, stop: StopRequest, console: Console
-) -> End:
-    """Train to the end, or until somebody wants it to stop."""
+) -> summary.Result | None:
+    """Train to the end and register what came of it; None if somebody wanted it to stop."""
     inputs = current.inputs
     end = ray_runner.train(
         inputs.config,
@@ -64,28 +60,31 @@ def _train(
         watchers=(console.show, current.watch),
         stop=stop.event,
     )
-    if stop.lost_lease:
-        raise LeaseError(stop.lost_lease)
-    return end
+    current.lease.check()
+    return _registered(current, stop, console.say) if end == "done" else None
 
 
-def _registered(current: Session, stop: StopRequest) -> summary.Result:
+def _registered(
+    current: Session, stop: StopRequest, say: Callable[[str], None]
+) -> summary.Result | None:
     """Make a model version of the best checkpoint, when MLflow has all that came before."""
-    inputs = current.inputs
-    config, checkpoints = inputs.config, current.checkpoints
-    best = checkpoints.best()
-    url = checkpoints.url(best.step)
-    try:
-        current.catch_up(stop.event)
-        with checkpoints.local(best.step) as folder:
+    inputs, tracked = current.inputs, current.tracked
+    with current.checkpoints.best(say) as (best, folder):
+        url = current.checkpoints.url(best.step)
+        try:
+            current.catch_up(stop.event)
+            current.lease.check()
             version = mlflow_registry.register(
-                folder, config, inputs.manifest, current.tracked.run_id, best.metrics
+                folder, inputs.config, inputs.manifest, tracked.run_id, best.metrics
             )
-    except AlexNetError as error:
-        raise type(error)(
-            f"{error} Training is complete, its best checkpoint is {url}; the same command goes on "
-            "from here."
-        ) from error
+            current.finish()
+        except AlexNetError as error:
+            if stop.signal and isinstance(error, TrackingError):
+                return None  # it has ended the waiting for MLflow
+            raise type(error)(
+                f"{error} Training is complete, its best checkpoint is {url}; the same command "
+                "goes on from here."
+            ) from error
     return summary.Result(best, url, version)
 
 

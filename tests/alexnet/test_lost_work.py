@@ -2,7 +2,6 @@
 
 import time
 
-from alexnet.lease import Holder
 from alexnet.lost_work import LostWorkAccount
 from alexnet.progress import Event
 from alexnet.run_record import LostWork
@@ -62,7 +61,7 @@ def test_two_failures_at_the_same_place_are_two():
 def test_a_command_that_was_killed_costs_no_pause_between_it_and_the_next():
     now_ms = time.time_ns() // 10**6
     hour_ago = now_ms - 3_600_000
-    account = LostWorkAccount.after(Holder("t", "h", 1, hour_ago, step=90))
+    account = LostWorkAccount.after(90, hour_ago, "the command was killed")
     resumed = Event(
         kind="started",
         step=80,
@@ -76,5 +75,20 @@ def test_a_command_that_was_killed_costs_no_pause_between_it_and_the_next():
     assert 6 < lost.seconds < 8  # 2 s of training, 5 s to start
 
 
-def test_a_command_after_none_was_killed_begins_a_new_account():
-    assert LostWorkAccount.after(None) == LostWorkAccount()
+def test_a_command_that_was_stopped_in_time_has_lost_nothing_and_one_that_was_not_its_steps():
+    for reached, expected in ((50, []), (53, [(50, 3)])):
+        account = LostWorkAccount.after(reached, BEGAN, "")
+        found = losses(account, [event("started", 50, 1000, resumed_from=10)])
+        assert [(lost.resumed_at, lost.steps_redone) for lost in found] == expected
+        assert all("before its last steps were in a checkpoint" in lost.reason for lost in found)
+
+
+def test_time_is_lost_once():
+    account = LostWorkAccount()
+    events = [
+        event("started", 40, 1000, resumed_from=0),  # by a command of its own, much later
+        event("progress", 45, 1010),
+        event("started", 40, 1020, resumed_from=0),
+        event("started", 40, 1050, resumed_from=0),
+    ]
+    assert [lost.seconds for lost in losses(account, events)] == [20.0, 30.0]

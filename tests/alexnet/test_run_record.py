@@ -6,7 +6,7 @@ import pytest
 
 from alexnet import run_record
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import CheckpointError, ConfigError
+from alexnet.errors import CheckpointError, ConfigError, LeaseError
 from alexnet.run_record import NAME, LostWork
 from tests.tiny_data import tiny_run
 
@@ -104,6 +104,25 @@ def test_what_was_written_is_read(find, tmp_path):
     written = dataclasses.replace(record, lost=lost, status="KILLED")
     written.write(store(tmp_path, record.name))
     assert run_record.read(store(tmp_path, record.name)) == written
+
+
+def test_a_run_that_another_process_worked_on_meanwhile_is_taken_as_it_is_now(find, tmp_path):
+    begun, _ = find()
+    folder = store(tmp_path, begun.name)
+    with pytest.raises(LeaseError, match="another process has just begun it"):
+        run_record.again(begun, folder, continued=False)
+    now = dataclasses.replace(begun, reached=7)
+    now.write(folder)
+    assert run_record.again(begun, folder, continued=True) == now
+    dataclasses.replace(now, status="FINISHED").write(folder)
+    with pytest.raises(LeaseError, match="another process has just finished it"):
+        run_record.again(begun, folder, continued=True)
+
+
+def test_fresh_begins_though_the_last_record_is_damaged(find, tmp_path):
+    record, _ = find()
+    store(tmp_path, record.name).write(NAME, b"")
+    assert find(fresh=True)[0].name.endswith("-002")
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"schema": 7, "lost": []}', b'{"schema": 1}'])

@@ -173,22 +173,23 @@ def test_without_a_tracker_a_run_is_trained_and_the_same_command_registers_it_la
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     assert sync_tracking.main([str(run)]) == 0
-    tracked = found(on_cluster, run.name)
+    tracked = found(on_cluster, run)
     assert tracked.info.status == "FAILED"
     assert steps_of(on_cluster, tracked, "val/top1") == [8, 16, 24]
 
     assert train.main(options) == 0
     assert "(continued)" in capsys.readouterr().out
-    assert found(on_cluster, run.name).info.status == "FINISHED"
+    assert found(on_cluster, run).info.status == "FINISHED"
     assert steps_of(on_cluster, tracked, "val/top1") == [8, 16, 24]
     version = on_cluster.get_model_version_by_alias("later", "challenger")
     assert version.run_id == tracked.info.run_id
 
 
-def found(client, name):
-    """The one MLflow run with a name."""
+def found(client, folder):
+    """The one MLflow run of a run's folder; other tests' runs may have the same name."""
+    key = json.loads((folder / "run.json").read_text())["key"]
     experiments = [each.experiment_id for each in client.search_experiments()]
-    (run,) = client.search_runs(experiments, f"tags.`mlflow.runName` = '{name}'")
+    (run,) = client.search_runs(experiments, f"tags.run_key = '{key}'")
     return run
 
 
@@ -202,7 +203,7 @@ def test_a_run_that_somebody_works_on_is_left_alone(on_cluster, run_file, tmp_pa
     run = tmp_path / "runs" / "busy"
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "RUNNING"}))
-    held = Lease(open_store(str(run)), print)
+    held = Lease(open_store(str(run)))
     held.take("busy")
     capsys.readouterr()
     commands = [

@@ -1,0 +1,62 @@
+"""The right to work on a run, and a true word about how it ended, whatever happens."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from alexnet import run_record
+from alexnet.adapters.object_store import open_store
+from alexnet.errors import AlexNetError, LeaseError, StoreError
+from alexnet.lease import Lease
+from alexnet.lost_work import LostWorkAccount
+from alexnet.run_record import Status
+from pipelines.launch import Inputs
+from pipelines.session import Session
+
+
+@contextmanager
+def opened(
+    inputs: Inputs, on_loss: Callable[[], object], say: Callable[[str], None]
+) -> Iterator[Session]:
+    """The session on a run that no other process works on.
+
+    An error inside ends the run as FAILED, an interruption as KILLED.
+
+    Args:
+        inputs: of the run.
+        on_loss: called from another thread if another process takes the run over.
+        say: takes a line for people.
+
+    Raises:
+        LeaseError: another process works on the run.
+        StoreError: the run's folder cannot be reached.
+        TrackingError: MLflow refuses.
+    """
+    lease = Lease(open_store(inputs.run_url), on_loss)
+    killed = lease.take(f"run {inputs.record.name}")
+    try:
+        record = run_record.again(inputs.record, lease.store, continued=inputs.continued)
+        inputs = dataclasses.replace(inputs, record=record)
+        account = LostWorkAccount.going_on(record, killed)
+        lease.step = account.reached
+        session = Session(inputs, lease, account, say)
+        try:
+            session.begin()
+            yield session
+        except LeaseError:
+            raise  # its record and its MLflow run are another process's
+        except BaseException as error:
+            _end(session, error, say)
+            raise
+    finally:
+        with suppress(StoreError):  # it runs out by itself
+            lease.release()
+
+
+def _end(session: Session, error: BaseException, say: Callable[[str], None]) -> None:
+    """End the run for an error, which matters more than what goes wrong in telling of it."""
+    status: Status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    try:
+        session.stop(status, str(error) or type(error).__name__)
+    except AlexNetError as second:
+        say(str(second))
