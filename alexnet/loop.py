@@ -356,6 +356,7 @@ class Trainer:
                 "checkpoint is from before and is kept. Lower optim.learning_rate."
             )
         skipped = self._skipped()
+        self._saved_at = time.monotonic()
         if self.worker.rank != 0:
             return
         meta = CheckpointMeta(

@@ -1,6 +1,6 @@
 """What the loop needs from its surroundings, and the surroundings of a single process.
 
-The loop never imports Ray: `alexnet/adapters/ray_runner.py` has a worker for it, and `LocalWorker`
+The loop never imports Ray: `alexnet/adapters/ray_worker.py` has a worker for it, and `LocalWorker`
 runs the same loop alone, which is what tests do.
 """
 
@@ -64,7 +64,7 @@ class Worker(Protocol):
         ...
 
     def node_metrics(self) -> dict[str, float]:
-        """How busy this worker's node is; empty on all workers of a node but one."""
+        """How busy this worker's GPU is, and its node if no other worker of that says so."""
         ...
 
     def publish(self, event: Event) -> None:

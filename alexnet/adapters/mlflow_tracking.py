@@ -91,6 +91,8 @@ class TrackedRun:
         self.run_id = ""
         """Empty until MLflow has answered for the first time."""
         self._client: Any = None
+        self._backlog: deque[Event] = deque()
+        """From the journal, which keeps them."""
         self._waiting: deque[Event] = deque()
         self._delivered: dict[str, set[int]] | None = None
         """Steps by metric; None until MLflow was asked."""
@@ -121,6 +123,11 @@ class TrackedRun:
         self._waiting.append(event)
         self._woken.set()
 
+    def replay(self, events: Iterable[Event]) -> None:
+        """Deliver what is missing of the events that the run's journal has."""
+        self._backlog.extend(events)
+        self._woken.set()
+
     def catch_up(self, events: Iterable[Event], timeout_s: float, stop: threading.Event) -> None:
         """End the thread, and deliver what waits and what is missing of these events.
 
@@ -133,7 +140,7 @@ class TrackedRun:
             TrackingError: the tracker does not answer, or refuses.
         """
         self._end_thread()
-        self._waiting.extend(events)
+        self._backlog.extend(events)
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -165,7 +172,7 @@ class TrackedRun:
 
     @property
     def undelivered(self) -> list[Event]:
-        """What the tracker does not have yet."""
+        """What was logged, and the tracker does not have yet."""
         return list(self._waiting)
 
     @property
@@ -198,14 +205,18 @@ class TrackedRun:
             self._open()
             if self._delivered is None:
                 self._delivered = _delivered(self._client, self.run_id)
-            while self._waiting:
-                events = list(islice(self._waiting, EVENTS_AT_ONCE))
-                self._send_some(events, self._delivered)
-                for _ in events:
-                    self._waiting.popleft()
+            for queue in (self._backlog, self._waiting):
+                self._send_all(queue, self._delivered)
         if self._away:
             self._say(f"MLflow at {self.shown_uri}: answers again; no metric is lost.")
         self._away = False
+
+    def _send_all(self, queue: deque[Event], delivered: dict[str, set[int]]) -> None:
+        while queue:
+            events = list(islice(queue, EVENTS_AT_ONCE))
+            self._send_some(events, delivered)
+            for _ in events:
+                queue.popleft()
 
     def _send_some(self, events: list[Event], delivered: dict[str, set[int]]) -> None:
         new: dict[tuple[str, int], Metric] = {}  # the first value at a step, if MLflow has none
@@ -235,10 +246,10 @@ class TrackedRun:
         run = found[0] if found else self._create(experiment, config.digest())
         params = {key: str(value) for key, value in configuration.flat(config).items()}
         missing = [Param(key, v) for key, v in params.items() if key not in run.data.params]
-        if missing:  # new, or cut off while it was made
-            self._client.log_batch(run.info.run_id, params=missing)
+        if missing:  # new, or cut off while it was made: parameters come last
             self._client.log_text(run.info.run_id, self.record.config, "config.toml")
             _log_dataset(self._client, run.info.run_id, self.record)
+            self._client.log_batch(run.info.run_id, params=missing)
         if run.info.status != "RUNNING":
             self._client.update_run(run.info.run_id, status="RUNNING")
         self.run_id = run.info.run_id
@@ -255,7 +266,7 @@ class TrackedRun:
 
     def _went_away(self, error: TrackingError) -> None:
         if not self._away:
-            self._say(f"{error} Training goes on; metrics are delivered later.")
+            self._say(f"{error} Metrics are kept, and delivered when it does.")
         self._away = True
 
     @contextlib.contextmanager

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from alexnet.adapters import ray_events
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.adapters.ray_mailbox import Mailbox
 from alexnet.adapters.ray_worker import train_on_worker
@@ -33,7 +33,7 @@ from alexnet.progress import Event
 from alexnet.store import Store
 
 POLL_S = 0.25
-"""How often the driver asks for new events."""
+"""How often it is looked whether training is to stop."""
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
         "mailbox": mailbox,
     }
     controllers_lost = 0
-    with _delivered(mailbox, watchers):
+    with ray_events.delivered(mailbox, watchers, resources):
         while True:
             try:
                 end = _fit(loop, resources, stop)
@@ -99,9 +99,10 @@ def train(
                 _free_placement_groups()
                 mailbox.put.remote(failed("Ray Train's controller died"))
                 continue
-            if end != "preempted":
-                return end
-            mailbox.put.remote(failed("a node is taken away"))
+            if end == "preempted" and not stop.is_set():
+                mailbox.put.remote(failed("a node is taken away"))
+                continue
+            return "stopped" if end == "preempted" else end
 
 
 def _free_placement_groups() -> None:
@@ -246,29 +247,3 @@ def _reason(failure: BaseException) -> str:
     if any(word in text for word in ("gloo", "NCCL", "Connection closed by peer")):
         return ECHO
     return next(iter(text.splitlines()), repr(innermost))[:200]
-
-
-@contextmanager
-def _delivered(mailbox: Any, watchers: tuple[Callable[[Event], None], ...]) -> Iterator[None]:
-    """Call the watchers for what arrives, from a thread."""
-    done = threading.Event()
-
-    def deliver() -> None:
-        last = False
-        while not last:
-            last = done.wait(POLL_S)
-            try:
-                events = ray.get(mailbox.take.remote())
-            except ray.exceptions.RayError:
-                return  # this node's Ray is gone: whoever waits for the training is told
-            for event in events:
-                for watch in watchers:
-                    watch(event)
-
-    thread = threading.Thread(target=deliver, name="events", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

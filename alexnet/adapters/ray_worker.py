@@ -102,9 +102,9 @@ class RayWorker:
     def node_metrics(self) -> dict[str, float]:
         """See `Worker.node_metrics`."""
         context = ray.train.get_context()
-        if context.get_local_rank() != 0:
-            return {}
-        return node_metrics.sample(f"node-{context.get_node_rank()}")
+        node, local_rank = f"node-{context.get_node_rank()}", context.get_local_rank()
+        own = node_metrics.of_gpu(node, local_rank)
+        return own if local_rank else own | node_metrics.of_node(node)
 
     def publish(self, event: Event) -> None:
         """See `Worker.publish`."""

@@ -4,7 +4,7 @@ from alexnet.adapters import node_metrics
 
 
 def test_shares_are_percentages_under_the_nodes_name():
-    found = node_metrics.sample("node-3")
+    found = node_metrics.of_node("node-3")
     assert all(name.startswith("system/node-3/") for name in found)
     shares = {name: value for name, value in found.items() if name.endswith("_percentage")}
     assert {"cpu_utilization", "system_memory_usage"} <= {

@@ -12,7 +12,7 @@ from ray.util.state import list_actors
 
 from alexnet import checkpoint
 from alexnet import manifest as manifests
-from alexnet.adapters import ray_cluster, ray_runner
+from alexnet.adapters import ray_cluster, ray_events, ray_runner
 from alexnet.adapters.object_store import open_store
 from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import ClusterConfig
@@ -62,9 +62,9 @@ def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(train, 
     assert end == "done"
     store = open_store(tiny_url)
     manifest = manifests.read(store)
-    worker, best = LocalWorker(), checkpoints.best()
+    worker = LocalWorker()
     alone = Trainer(config, manifest, store, worker, checkpoints)
-    with checkpoints.local(best.step) as folder:
+    with checkpoints.best(pytest.fail) as (best, folder):
         alone.network.load_state_dict(checkpoint.read_state(folder)["model"])
     validation = ValidationStream(alone.validation_parts())
     counts = evaluate(alone.network, validation, Normalizer.of(manifest, worker.device), worker)
@@ -131,6 +131,35 @@ def test_a_worker_that_hangs_is_noticed_and_the_group_starts_again(train, tiny_u
     assert end == "done"
     assert [event.kind for event in events].count("started") == 2
     assert checkpoints.steps()[-1] == 24 * (103 // 12)
+
+
+def test_who_waits_for_workers_is_told_and_a_watcher_that_fails_keeps_nobody_from_the_rest(
+    train, tiny_url, monkeypatch
+):
+    monkeypatch.setattr(ray_events, "PATIENCE_S", 1.0)
+    events = []
+    other_job = ray.remote(num_cpus=1)(Occupant).remote()
+    ray.get(other_job.is_there.remote())
+
+    def fail(event):
+        raise RuntimeError(event.kind)
+
+    def watch(event):
+        if not events:
+            ray.kill(other_job)
+        events.append(event)
+
+    _, _, end = train(tiny_url, (fail, watch), epochs=2)
+    assert end == "done"
+    assert "waiting for 2 workers; the cluster has 1 CPUs free" in events[0].text
+    assert [event.step for event in events if event.kind == "evaluated"] == [8, 16]
+
+
+class Occupant:
+    """Holds a CPU."""
+
+    def is_there(self):
+        return True
 
 
 def test_who_is_asked_to_stop_leaves_a_checkpoint_of_the_step_it_was_at(train, tiny_url):
