@@ -311,6 +311,33 @@ class RegistryConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GateConfig:
+    """When a version becomes champion (`alexnet/gate.py`)."""
+
+    min_gain: float = 0.0
+    """Least gain in top-1 over the champion; it must be more than chance besides."""
+
+    alpha: float = 0.05
+    """How often a challenger that is no better may pass by chance; also for each kind of harm."""
+
+    max_class_loss: float = 0.1
+    """Most that a class may lose of its top-1, as far as that is more than chance."""
+
+    max_calibration_error: float = 0.2
+    """Most that confidence may be off the share that is right, on average over the images."""
+
+    min_top1: float = 0.0
+    """What is asked of a version that no champion stands against."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "gate")
+        check("alpha", 0 < self.alpha < 1, "must be in (0, 1)")
+        check("min_gain", -1 <= self.min_gain <= 1, "must be in [-1, 1]")
+        for key in ("max_class_loss", "max_calibration_error", "min_top1"):
+            check(key, 0 <= getattr(self, key) <= 1, "must be in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NameConfig:
     """The run's own name (`alexnet/run_record.py`)."""
 
@@ -328,6 +355,7 @@ NOT_IDENTITY = {
     "run",
     "cluster",
     "registry",
+    "gate",
     "data.url",
     "data.read_ahead_mib",
     "data.loader_processes",
@@ -357,6 +385,7 @@ class RunConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):

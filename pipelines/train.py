@@ -6,12 +6,10 @@ A run that was begun by the same command and not finished is gone on with.
 import argparse
 import sys
 import time
-from collections.abc import Callable
 
-from alexnet.adapters import mlflow_registry, ray_cluster, ray_runner
+from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.console import Console
-from alexnet.errors import AlexNetError, TrackingError
-from pipelines import command, launch, open_session, preflight, summary
+from pipelines import command, launch, open_session, preflight, registration, summary
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
 
@@ -61,31 +59,7 @@ def _train(
         stop=stop.event,
     )
     current.lease.check()
-    return _registered(current, stop, console.say) if end == "done" else None
-
-
-def _registered(
-    current: Session, stop: StopRequest, say: Callable[[str], None]
-) -> summary.Result | None:
-    """Make a model version of the best checkpoint, when MLflow has all that came before."""
-    inputs, tracked = current.inputs, current.tracked
-    with current.checkpoints.best(say) as (best, folder):
-        url = current.checkpoints.url(best.step)
-        try:
-            current.catch_up(stop.event)
-            current.lease.check()
-            version = mlflow_registry.register(
-                folder, inputs.config, inputs.manifest, tracked.run_id, best.metrics
-            )
-            current.finish()
-        except AlexNetError as error:
-            if stop.signal and isinstance(error, TrackingError):
-                return None  # it has ended the waiting for MLflow
-            raise type(error)(
-                f"{error} Training is complete, its best checkpoint is {url}; the same command "
-                "goes on from here."
-            ) from error
-    return summary.Result(best, url, version)
+    return registration.run(current, stop, console.say) if end == "done" else None
 
 
 def main(argv: list[str] | None = None) -> int:

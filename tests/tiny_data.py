@@ -26,6 +26,10 @@ def colour_samples(split, number):
         yield Sample(f"{split}{i:05d}", label, images.encode_jpeg(image.astype(np.uint8)))
 
 
+VAL_IMAGES = [sample.jpeg for sample in colour_samples("val", 8)]
+"""Image files like those of the validation split."""
+
+
 def tiny_run(url, data=None, **train):
     return config.parse(
         {

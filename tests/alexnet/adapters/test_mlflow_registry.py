@@ -1,85 +1,23 @@
-"""A registered version is the checkpoint, takes images, and moves only its own aliases."""
-
-import base64
+"""A checkpoint has one version, however often it is registered, and moves only its own aliases."""
 
 import mlflow
-import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from alexnet import checkpoint
-from alexnet.adapters import mlflow_registry
-from alexnet.adapters.mlflow_tracking import TrackedRun
+from alexnet.adapters import mlflow_model, mlflow_registry
 from alexnet.errors import TrackingError
-from tests.tiny_data import NUM_VAL, colour_samples, new_record, tiny_run, train_alone
+from tests.tiny_data import VAL_IMAGES
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def trained(tiny_url, tmp_path_factory):
-    """Configuration, manifest, checkpoint folder and metrics of a short run."""
-    from alexnet import manifest
-    from alexnet.adapters.object_store import open_store
-
-    folder = tmp_path_factory.mktemp("trained")
-    config, store = tiny_run(tiny_url, epochs=8), open_store(tiny_url)
-    trainer, _ = train_alone(config, manifest.read(store), store, folder)
-    with trainer.checkpoints.best(pytest.fail) as (best, checkpoint):
-        yield config, manifest.read(store), checkpoint, best.metrics
-
-
-@pytest.fixture
-def registered(trained, mlflow_url, monkeypatch):
-    """A function that registers the checkpoint under a name; the version."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
-
-    def register(name, again=False):
-        import dataclasses
-
-        config, manifest, folder, metrics = trained
-        registry = dataclasses.replace(config.registry, model_name=name)
-        config = dataclasses.replace(config, registry=registry)
-        tracked = TrackedRun(new_record(config, manifest, name), print)
-        tracked.start()
-        args = (folder, config, manifest, tracked.run_id, metrics)
-        version = mlflow_registry.register(*args)
-        if again:
-            assert mlflow_registry.register(*args) == version
-        tracked.finish(dataclasses.replace(tracked.record, status="FINISHED"))
-        return version
-
-    return register
-
-
-def test_the_model_takes_images_and_gives_names_and_probabilities(registered, trained):
-    registered("served")
-    model = mlflow.pyfunc.load_model("models:/served@challenger")
-    samples = list(colour_samples("val", NUM_VAL))
-    answer = model.predict(pd.DataFrame({"image": [sample.jpeg for sample in samples]}))
-    right = [["red", "green", "blue"][sample.label] for sample in samples]
-    top1 = sum(a == b for a, b in zip(answer["class"], right, strict=True)) / NUM_VAL
-    assert top1 == trained[3]["top1"]  # what is served is what was measured
-    assert all(sum(p) == pytest.approx(1) for p in answer["probabilities"])
-    assert [max(p) for p in answer["probabilities"]] == list(answer["probability"])
-
-
-def test_base64_is_the_same_image(registered):
-    registered("base64")
-    model = mlflow.pyfunc.load_model("models:/base64@challenger").unwrap_python_model()
-    jpeg = next(colour_samples("val", 1)).jpeg
-    text = base64.b64encode(jpeg).decode()
-    answers = model.predict(None, pd.DataFrame({"image": [jpeg, text]}))
-    assert answers["probabilities"][0] == answers["probabilities"][1]
-
-
-def test_the_first_version_is_champion_and_the_second_only_challenger(registered):
+def test_the_newest_version_is_challenger_and_none_becomes_champion_by_itself(registered):
     first, second = registered("aliases"), registered("aliases")
     assert [first.number, second.number] == [1, 2]
-    assert [first.aliases, second.aliases] == [("challenger", "champion"), ("challenger",)]
-    client = MlflowClient()
-    assert int(client.get_model_version_by_alias("aliases", "champion").version) == 1
-    assert int(client.get_model_version_by_alias("aliases", "challenger").version) == 2
+    assert [first.aliases, second.aliases] == [("challenger",), ("challenger",)]
+    assert MlflowClient().get_registered_model("aliases").aliases == {"challenger": "2"}
 
 
 def test_a_version_leads_back_to_data_configuration_and_run(registered, trained):
@@ -96,10 +34,71 @@ def test_a_run_that_does_not_exist_is_refused(trained, mlflow_url):
     mlflow.set_tracking_uri(mlflow_url)
     config, manifest, folder, metrics = trained
     with pytest.raises(TrackingError, match="registered model alexnet: cannot make a version"):
-        mlflow_registry.register(folder, config, manifest, "0" * 32, metrics)
+        mlflow_registry.register(folder, config, manifest, "0" * 32, metrics, VAL_IMAGES)
 
 
 def test_a_checkpoint_that_was_registered_is_not_registered_again(registered):
-    version = registered("once", again=True)
+    version = registered("once", run="a")
+    assert registered("once", run="a") == version
     assert version.number == 1
     assert len(MlflowClient().search_model_versions("name = 'once'")) == 1
+
+
+STEPS = [
+    (mlflow_model, "log"),
+    (MlflowClient, "create_registered_model"),
+    (MlflowClient, "create_model_version"),
+    (MlflowClient, "set_registered_model_alias"),
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_registration_that_was_cut_off_anywhere_is_completed_by_the_next(
+    registered, monkeypatch, when
+):
+    name = f"cut-off-{when}"
+    for owner, step in STEPS:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, step, cut_off(getattr(owner, step), when))
+            with pytest.raises(TrackingError, match="cut off"):
+                registered(name, run="the-same")
+    version = registered(name, run="the-same")
+    assert version.number == 1
+    assert version.aliases == ("challenger",)
+    (only,) = MlflowClient().search_model_versions(f"name = '{name}'")
+    models = MlflowClient().search_logged_models(
+        [MlflowClient().get_run(only.run_id).info.experiment_id],
+        filter_string=f"source_run_id = '{only.run_id}'",
+    )
+    assert len(models) == 1
+
+
+def cut_off(step, when):
+    """What does a step, or does not, and then fails."""
+
+    def fail(*args, **kwargs):
+        if when == "after":
+            step(*args, **kwargs)
+        raise MlflowException("cut off")
+
+    return fail
+
+
+def test_a_version_that_was_made_twice_is_there_once(registered):
+    client, version = MlflowClient(), None
+    version = registered("twice", run="r")
+    first = client.get_model_version("twice", "1")
+    model_id = first.source.removeprefix("models:/")
+    client.create_model_version(
+        "twice", first.source, first.run_id, tags=dict(first.tags), model_id=model_id
+    )
+    assert registered("twice", run="r") == version
+    assert [each.version for each in client.search_model_versions("name = 'twice'")] == ["1"]
+
+
+def test_an_older_run_that_is_registered_again_does_not_take_the_challengers_place(registered):
+    registered("order", run="old")
+    newer = registered("order", run="new")
+    assert registered("order", run="old").aliases == ()
+    challenger = MlflowClient().get_model_version_by_alias("order", "challenger")
+    assert int(challenger.version) == newer.number == 2

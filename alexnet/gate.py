@@ -1,0 +1,129 @@
+"""Whether a challenger takes the champion's place: rules, their figures, and a yes or no for each.
+
+Rules about how well the models do compare their predictions image by image; the others are looked
+at where what they ask for is known (`pipelines/promote.py`), and all of them must hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.config import GateConfig
+from alexnet.errors import DataError
+from alexnet.predictions import Predictions
+from alexnet.significance import gain_interval, holm, mcnemar
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule has found."""
+
+    rule: str
+    found: str
+    wanted: str
+    holds: bool
+
+
+def judge(
+    champion: Predictions | None,
+    challenger: Predictions,
+    settings: GateConfig,
+    classes: Sequence[str],
+) -> list[Finding]:
+    """Hold the challenger's predictions to the rules.
+
+    Args:
+        champion: None if there is none: then only what is asked of a first version counts.
+        challenger: of the same images.
+        settings: limits.
+        classes: names, in label order.
+
+    Raises:
+        DataError: the predictions are of different images.
+    """
+    if champion is None:
+        return [_first(challenger, settings), _calibration(challenger, settings)]
+    if (champion.manifest_digest, len(champion.label)) != (
+        challenger.manifest_digest,
+        len(challenger.label),
+    ):
+        raise DataError(
+            f"predictions of manifest {champion.manifest_digest[:12]} and of manifest "
+            f"{challenger.manifest_digest[:12]} cannot be compared. Evaluate both on one."
+        )
+    return [
+        _gain(champion, challenger, settings),
+        _significance(champion, challenger, settings),
+        _classes(champion, challenger, settings, classes),
+        _calibration(challenger, settings),
+    ]
+
+
+def changed_sides(champion: Predictions, challenger: Predictions) -> tuple[NDArray[np.int64], ...]:
+    """Images that the challenger alone has right, and those that the champion alone had right."""
+    gained = np.flatnonzero(challenger.right & ~champion.right)
+    lost = np.flatnonzero(champion.right & ~challenger.right)
+    return gained, lost
+
+
+def _first(challenger: Predictions, settings: GateConfig) -> Finding:
+    top1 = challenger.top1
+    wanted = f"at least {settings.min_top1:.4f}, as there is no champion"
+    return Finding("top-1", f"{top1:.4f}", wanted, top1 >= settings.min_top1)
+
+
+def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Finding:
+    gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
+    images = len(challenger.label)
+    gain = (gained - lost) / images
+    low, high = gain_interval(gained, lost, images)
+    found = (
+        f"{champion.top1:.4f} to {challenger.top1:.4f}: {gain:+.4f}, 95 % interval {low:+.4f} to "
+        f"{high:+.4f}"
+    )
+    return Finding(
+        "gain in top-1", found, f"at least {settings.min_gain:+.4f}", gain >= settings.min_gain
+    )
+
+
+def _significance(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Finding:
+    gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
+    p_value = float(mcnemar(np.array(gained), np.array(lost)))
+    found = f"{gained} images gained, {lost} lost: p = {p_value:.2g}"
+    return Finding(
+        "more than chance", found, f"p at most {settings.alpha:g}", p_value <= settings.alpha
+    )
+
+
+def _classes(
+    champion: Predictions, challenger: Predictions, settings: GateConfig, classes: Sequence[str]
+) -> Finding:
+    """A class counts as worse if it lost more than the limit, and more than chance explains."""
+    number = len(classes)
+    images = np.maximum(1, np.bincount(challenger.label, minlength=number))
+    gained, lost = (
+        np.bincount(challenger.label[ids], minlength=number)
+        for ids in changed_sides(champion, challenger)
+    )
+    loss = (lost - gained) / images
+    p_values = holm(mcnemar(lost, gained))
+    worse = np.flatnonzero((loss > settings.max_class_loss) & (p_values <= settings.alpha))
+    shown = worse[np.argsort(-loss[worse])] if len(worse) else [int(np.argmax(loss))]
+    found = ", ".join(
+        f"{classes[k]} {-loss[k]:+.4f} (p = {p_values[k]:.2g})" for k in shown[:MOST_NAMED]
+    )
+    if len(shown) > MOST_NAMED:
+        found += f" and {len(shown) - MOST_NAMED} more"
+    wanted = f"none loses more than {settings.max_class_loss:.4f}, p at most {settings.alpha:g}"
+    return Finding("every class", found, wanted, not len(worse))
+
+
+MOST_NAMED = 5
+"""Classes in a finding."""
+
+
+def _calibration(challenger: Predictions, settings: GateConfig) -> Finding:
+    error, most = challenger.calibration_error, settings.max_calibration_error
+    return Finding("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)

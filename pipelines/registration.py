@@ -1,0 +1,44 @@
+"""From a training that is complete to a version of the registered model."""
+
+from collections.abc import Callable
+
+from alexnet import probe
+from alexnet.adapters import mlflow_registry
+from alexnet.errors import AlexNetError, TrackingError
+from pipelines import summary
+from pipelines.session import Session
+from pipelines.stop_request import StopRequest
+
+
+def run(current: Session, stop: StopRequest, say: Callable[[str], None]) -> summary.Result | None:
+    """Make a model version of the best checkpoint, when MLflow has all that came before.
+
+    Returns:
+        None if a signal has ended the waiting for MLflow.
+
+    Raises:
+        AlexNetError: it cannot be made; training is complete, and the same command tries again.
+    """
+    inputs, tracked = current.inputs, current.tracked
+    with current.checkpoints.best(say) as (best, folder):
+        url = current.checkpoints.url(best.step)
+        try:
+            current.catch_up(stop.event)
+            current.lease.check()
+            version = mlflow_registry.register(
+                folder,
+                inputs.config,
+                inputs.manifest,
+                tracked.run_id,
+                best.metrics,
+                probe.images(inputs.store, inputs.manifest),
+            )
+            current.finish()
+        except AlexNetError as error:
+            if stop.signal and isinstance(error, TrackingError):
+                return None  # it has ended the waiting for MLflow
+            raise type(error)(
+                f"{error} Training is complete, its best checkpoint is {url}; the same command "
+                "goes on from here."
+            ) from error
+    return summary.Result(best, url, version)
