@@ -57,24 +57,28 @@ class Classifier:
         """
         self.about = read_about(about)
         try:
-            network = model.build(ModelConfig(**self.about.model), self.about.image_px)
-            network.load_state_dict(load_file(weights))
+            with torch.device("meta"):  # the file's size is the most that is allocated
+                network = model.build(ModelConfig(**self.about.model), self.about.image_px)
+            network.load_state_dict(load_file(weights), assign=True)
         except (SafetensorError, OSError, RuntimeError, TypeError, AlexNetError) as error:
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"{weights}: not the weights of {about}: {reason}") from error
         self.network: nn.Module = network.eval()
         self._mean, self._std = torch.tensor(self.about.mean), torch.tensor(self.about.std)
 
-    @torch.inference_mode()
     def logits(self, files: list[bytes]) -> Tensor:
         """(N, K) of N image files, by the preprocessing of validation.
 
         Raises:
             DataError: one of them cannot be decoded.
         """
-        views = np.stack([augment.evaluate_view(file, self.about.image_px) for file in files])
-        images = model.to_input(torch.from_numpy(views), self._mean, self._std)
-        logits: Tensor = self.network(images)
+        views = [augment.evaluate_view(file, self.about.image_px) for file in files]
+        return self.logits_of_views(torch.from_numpy(np.stack(views)))
+
+    @torch.inference_mode()
+    def logits_of_views(self, views: Tensor) -> Tensor:
+        """(N, K) of (N, image_px, image_px, 3) uint8 RGB."""
+        logits: Tensor = self.network(model.to_input(views, self._mean, self._std))
         return logits
 
 

@@ -302,6 +302,10 @@ class RegistryConfig:
     timeout_s: float = 300.0
     """How long the end of a run waits for an MLflow that does not answer."""
 
+    on_decision: tuple[str, ...] = ()
+    """Command that is run after each decision about a version, with the decision as JSON on its
+    standard input: the program and its arguments, which no shell sees."""
+
     def __post_init__(self) -> None:
         check = checker(self, "registry")
         check("timeout_s", self.timeout_s >= 0, "must be 0 or more")
@@ -327,13 +331,24 @@ class GateConfig:
     """Most that confidence may be off the share that is right, on average over the images."""
 
     min_top1: float = 0.0
-    """What is asked of a version that no champion stands against."""
+    """What is asked of a version that no champion stands against; it must be better besides than
+    to name the commonest class of every image, by more than chance."""
+
+    max_latency_ms: float = 1000.0
+    """Most that one image alone may take on one core, with decoding, where the gate runs."""
+
+    max_skipped_share: float = 0.0
+    """Share of the samples of an epoch that training may have skipped as unreadable."""
+
+    require_clean_tree: bool = False
+    """Whether the code must have been a commit without changes."""
 
     def __post_init__(self) -> None:
         check = checker(self, "gate")
         check("alpha", 0 < self.alpha < 1, "must be in (0, 1)")
         check("min_gain", -1 <= self.min_gain <= 1, "must be in [-1, 1]")
-        for key in ("max_class_loss", "max_calibration_error", "min_top1"):
+        check("max_latency_ms", self.max_latency_ms > 0, "must be above 0")
+        for key in ("max_class_loss", "max_calibration_error", "min_top1", "max_skipped_share"):
             check(key, 0 <= getattr(self, key) <= 1, "must be in [0, 1]")
 
 

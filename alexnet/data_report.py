@@ -7,29 +7,8 @@ from html import escape
 from typing import Any, NamedTuple
 
 from alexnet.findings import Duplicates, Findings, Thumbnail, to_tree
+from alexnet.report_style import page, section
 from alexnet.store import Store
-
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --mark: #4a7bd0; --bad: #c0392b; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; width: 100% }
-td, th { border-bottom: 1px solid var(--line); padding: .25rem .5rem; text-align: left;
-  vertical-align: top; overflow-wrap: break-word }
-td.file { overflow-wrap: anywhere; min-width: 8rem }
-ul { padding-left: 1.2rem; overflow-wrap: anywhere }
-td.k { white-space: nowrap }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-.bar { background: var(--mark); height: .7rem; min-width: 1px; border-radius: 2px }
-.bad { color: var(--bad); font-weight: 600 }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); gap: .5rem }
-.sheet figure { margin: 0; font-size: .7rem; overflow-wrap: anywhere }
-.sheet img { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 3px; display: block }
-.swatch { display: inline-block; width: 2.5rem; height: 1.2rem; border: 1px solid var(--line);
-  vertical-align: middle }
-.scroll { max-height: 30rem; overflow: auto }
-.wide { overflow-x: auto }
-"""
 
 
 class Report(NamedTuple):
@@ -74,29 +53,18 @@ def to_html(report: Report) -> str:
     tree = report.tree()
     sections = [
         _headline(tree),
-        _section("Altered or missing shards", _list(report.problems)),
-        _section("Rejected files", _rejects(tree)),
-        _section("Repeated images", _repeated(report.repeated, report.groups)),
-        _section("Images a class", _classes(tree["classes"])),
-        _section("Short side", _histogram(tree["short_side_px"], _range(32, "px"))),
-        _section("File size", _histogram(tree["file_bytes"], _size)),
-        _section("Colour of the training images", _colour(tree["colour"])),
-        _section("Formats", _histogram(tree["formats"], str)),
-        _section("Handled by rule", _histogram(tree["notes"], str)),
-        _section("Contact sheet", _sheet(report.found.thumbnails, report.classes)),
+        section("Altered or missing shards", _list(report.problems)),
+        section("Rejected files", _rejects(tree)),
+        section("Repeated images", _repeated(report.repeated, report.groups)),
+        section("Images a class", _classes(tree["classes"])),
+        section("Short side", _histogram(tree["short_side_px"], _range(32, "px"))),
+        section("File size", _histogram(tree["file_bytes"], _size)),
+        section("Colour of the training images", _colour(tree["colour"])),
+        section("Formats", _histogram(tree["formats"], str)),
+        section("Handled by rule", _histogram(tree["notes"], str)),
+        section("Contact sheet", _sheet(report.found.thumbnails, report.classes)),
     ]
-    title = escape(f"Data set {report.name}")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-        + "\n".join(section for section in sections if section)
-        + "\n</body></html>\n"
-    )
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{escape(title)}</h2>\n{body}" if body else ""
+    return page(f"Data set {report.name}", sections)
 
 
 def _list(lines: tuple[str, ...]) -> str:

@@ -33,6 +33,14 @@ class DivergedError(AlexNetError):
     """A loss or a weight is no longer a finite number."""
 
 
+class ArtifactError(AlexNetError):
+    """A version of the registered model is not what was registered, or not what it may be."""
+
+
+class PromotionError(AlexNetError):
+    """A version cannot be promoted, or not now."""
+
+
 class LeaseError(AlexNetError):
     """Another process is at work on the same run."""
 

@@ -5,7 +5,6 @@ at where what they ask for is known (`pipelines/promote.py`), and all of them mu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +13,7 @@ from alexnet.config import GateConfig
 from alexnet.errors import DataError
 from alexnet.predictions import Predictions
 from alexnet.significance import gain_interval, holm, mcnemar
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a rule has found."""
-
-    rule: str
-    found: str
-    wanted: str
-    holds: bool
+from alexnet.verdict import Verdict
 
 
 def judge(
@@ -31,7 +21,7 @@ def judge(
     challenger: Predictions,
     settings: GateConfig,
     classes: Sequence[str],
-) -> list[Finding]:
+) -> list[Verdict]:
     """Hold the challenger's predictions to the rules.
 
     Args:
@@ -44,7 +34,11 @@ def judge(
         DataError: the predictions are of different images.
     """
     if champion is None:
-        return [_first(challenger, settings), _calibration(challenger, settings)]
+        return [
+            _first(challenger, settings),
+            _better_than_naming_one(challenger, settings, classes),
+            _calibration(challenger, settings),
+        ]
     if (champion.manifest_digest, len(champion.label)) != (
         challenger.manifest_digest,
         len(challenger.label),
@@ -68,13 +62,27 @@ def changed_sides(champion: Predictions, challenger: Predictions) -> tuple[NDArr
     return gained, lost
 
 
-def _first(challenger: Predictions, settings: GateConfig) -> Finding:
+def _first(challenger: Predictions, settings: GateConfig) -> Verdict:
     top1 = challenger.top1
     wanted = f"at least {settings.min_top1:.4f}, as there is no champion"
-    return Finding("top-1", f"{top1:.4f}", wanted, top1 >= settings.min_top1)
+    return Verdict("top-1", f"{top1:.4f}", wanted, top1 >= settings.min_top1)
 
 
-def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Finding:
+def _better_than_naming_one(
+    challenger: Predictions, settings: GateConfig, classes: Sequence[str]
+) -> Verdict:
+    """Against a model that names the commonest class of every image."""
+    commonest = int(np.bincount(challenger.label, minlength=len(classes)).argmax())
+    named = challenger.label == commonest
+    gained = np.count_nonzero(challenger.right & ~named)
+    lost = np.count_nonzero(named & ~challenger.right)
+    p_value = float(mcnemar(np.array(gained), np.array(lost)))
+    found = f"{challenger.top1:.4f} to {named.mean():.4f} ({classes[commonest]}): p = {p_value:.2g}"
+    wanted = f"p at most {settings.alpha:g}"
+    return Verdict("better than one answer", found, wanted, p_value <= settings.alpha)
+
+
+def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Verdict:
     gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
     images = len(challenger.label)
     gain = (gained - lost) / images
@@ -83,23 +91,23 @@ def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) 
         f"{champion.top1:.4f} to {challenger.top1:.4f}: {gain:+.4f}, 95 % interval {low:+.4f} to "
         f"{high:+.4f}"
     )
-    return Finding(
+    return Verdict(
         "gain in top-1", found, f"at least {settings.min_gain:+.4f}", gain >= settings.min_gain
     )
 
 
-def _significance(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Finding:
+def _significance(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Verdict:
     gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
     p_value = float(mcnemar(np.array(gained), np.array(lost)))
     found = f"{gained} images gained, {lost} lost: p = {p_value:.2g}"
-    return Finding(
+    return Verdict(
         "more than chance", found, f"p at most {settings.alpha:g}", p_value <= settings.alpha
     )
 
 
 def _classes(
     champion: Predictions, challenger: Predictions, settings: GateConfig, classes: Sequence[str]
-) -> Finding:
+) -> Verdict:
     """A class counts as worse if it lost more than the limit, and more than chance explains."""
     number = len(classes)
     images = np.maximum(1, np.bincount(challenger.label, minlength=number))
@@ -117,13 +125,13 @@ def _classes(
     if len(shown) > MOST_NAMED:
         found += f" and {len(shown) - MOST_NAMED} more"
     wanted = f"none loses more than {settings.max_class_loss:.4f}, p at most {settings.alpha:g}"
-    return Finding("every class", found, wanted, not len(worse))
+    return Verdict("every class", found, wanted, not len(worse))
 
 
 MOST_NAMED = 5
 """Classes in a finding."""
 
 
-def _calibration(challenger: Predictions, settings: GateConfig) -> Finding:
+def _calibration(challenger: Predictions, settings: GateConfig) -> Verdict:
     error, most = challenger.calibration_error, settings.max_calibration_error
-    return Finding("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)
+    return Verdict("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)

@@ -389,6 +389,7 @@ class Trainer:
             epoch=self.step / self.steps_per_epoch,
             metrics=metrics,
             ledger=ledger,
+            workers=self.worker.world_size if kind == "started" else 0,
             resumed_from_ms=resumed_from_ms,
         )
         self.saver.note(event)

@@ -104,12 +104,6 @@ class AlexNet(nn.Module):
         logits: Tensor = self.fc8(x)  # (N, K)
         return logits
 
-    @torch.inference_mode()
-    def probabilities(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised images to (N, K) class probabilities; for evaluation mode."""
-        logits: Tensor = self(images)
-        return logits.softmax(dim=1)
-
 
 def build(settings: ModelConfig, image_px: int) -> AlexNet:
     """The network of a run."""

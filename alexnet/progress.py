@@ -28,6 +28,8 @@ class Event:
     """Of the epoch that ended here."""
     text: str = ""
     """Of a notice; of a failure, why workers start again."""
+    workers: int = 0
+    """Of a start: how many there are."""
     resumed_from_ms: int | None = None
     """Of a start that goes on from a checkpoint: when training was there before."""
 

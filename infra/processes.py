@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -78,8 +79,18 @@ def running(
     folder: Path,
     env: Mapping[str, str],
     stopping: signal.Signals = signal.SIGTERM,
+    user: str | None = None,
 ) -> Iterator[Process]:
-    """A server in a process group of its own; stopped with all its descendants."""
+    """A server in a process group of its own; stopped with all its descendants.
+
+    Args:
+        name: of the server, and of its log.
+        command: program and arguments.
+        folder: where it runs, and for its log.
+        env: its environment.
+        stopping: the signal that asks it to end.
+        user: that it runs as; None: this process's.
+    """
     log = folder / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -90,6 +101,9 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
             preexec_fn=_bind_to_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
     try:

@@ -4,9 +4,11 @@ All listen on free ports of the loopback interface only.
 """
 
 import json
+import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -122,12 +124,74 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 
 @contextmanager
-def mlflow_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
-    """MLflow with its database in `folder` and artifacts in s3://mlflow; its URL.
+def postgres_server(folder: Path) -> Iterator[str]:
+    """PostgreSQL with a new, empty database; its URL, as SQLAlchemy takes it.
+
+    Args:
+        folder: for its log; made if missing.
+
+    Raises:
+        ServerError: it is not installed or does not start.
+    """
+    program, setup = (_postgres_program(name) for name in ("postgres", "initdb"))
+    folder.mkdir(parents=True, exist_ok=True)
+    user = POSTGRES_USER if os.geteuid() == 0 else None  # it does not run as root
+    (port,) = free_ports(1)
+    password = secrets.token_hex(16)
+    # Not under `folder`, which the other user may not be able to reach.
+    place = Path(tempfile.mkdtemp(prefix="postgres-"))
+    try:
+        write_private(place / "password", password)
+        if user:
+            for path in (place, place / "password"):
+                shutil.chown(path, user)
+        options = [f"--pwfile={place}/password", "--auth=scram-sha-256", "--username=mlflow"]
+        made = subprocess.run(
+            [setup, f"--pgdata={place}/data", "--encoding=UTF8", "--locale=C", *options],
+            env=environment(),
+            cwd=place,
+            user=user,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise ServerError(f"initdb: {made.stderr.strip()}")
+        command = [
+            program,
+            "-D",
+            f"{place}/data",
+            "-p",
+            str(port),
+            "-c",
+            f"listen_addresses={HOST}",
+        ]
+        command += ["-c", "unix_socket_directories="]
+        with running("postgres", command, folder, environment(), signal.SIGINT, user) as process:
+            process.wait_until(lambda: "ready to accept connections" in process.log.read_text())
+            yield f"postgresql://mlflow:{password}@{HOST}:{port}/postgres"
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+POSTGRES_USER = "postgres"
+"""Of whom Debian's package makes one."""
+
+
+def _postgres_program(name: str) -> str:
+    """Debian keeps most of them off the path, below the version."""
+    below = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(below[-1]) if below else _program(name, "apt install postgresql")
+
+
+@contextmanager
+def mlflow_server(folder: Path, env: Mapping[str, str], database: str = "") -> Iterator[str]:
+    """MLflow with artifacts in s3://mlflow; its URL.
 
     Args:
         folder: made if missing.
         env: of the S3 server.
+        database: SQLAlchemy's URL; empty: SQLite in `folder`.
 
     Raises:
         ServerError: it does not start.
@@ -136,10 +200,11 @@ def mlflow_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
     (port,) = free_ports(1)
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder.resolve()}/mlflow.db", "--workers", "1"),
-        *("--artifacts-destination", "s3://mlflow"),
+        *("--workers", "1", "--artifacts-destination", "s3://mlflow"),
     ]
     quiet = {
+        # Not among the arguments, which every user of the machine can see.
+        "MLFLOW_BACKEND_STORE_URI": database or f"sqlite:///{folder.resolve()}/mlflow.db",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_MODEL_CATALOG_URI": "",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

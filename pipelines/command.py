@@ -27,7 +27,24 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         default=EMBEDDED,
         help="TOML file of the run (default: the embedded digits)",
     )
-    made.add_argument(
+    _add_set(made)
+    return made
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command whose argument is something else name a configuration too."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=EMBEDDED,
+        metavar="FILE",
+        help="TOML file with [registry] and [gate] (default: the embedded digits')",
+    )
+    _add_set(parser)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -35,7 +52,6 @@ def parser(name: str, description: str | None) -> argparse.ArgumentParser:
         dest="overrides",
         help="change one value of the file; repeatable",
     )
-    return made
 
 
 def config(args: argparse.Namespace) -> RunConfig:
@@ -50,19 +66,25 @@ def config(args: argparse.Namespace) -> RunConfig:
 def git_commit() -> str:
     """The commit of this checkout, else `GIT_COMMIT` from the environment, else "unknown".
 
-    A Ray job's working directory has no `.git`; the one who submits it can pass the commit on.
+    With changes that are not committed it ends in `-dirty`, as in `git describe`. A Ray job's
+    working directory has no `.git`; the one who submits it can pass the commit on.
     """
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - the user's git
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     except (OSError, subprocess.SubprocessError):
         return os.environ.get("GIT_COMMIT", "unknown")
+    return f"{commit}-dirty" if changes else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed arguments
+        ["git", *arguments],  # noqa: S607 - the user's git
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
     return done.stdout.strip()
 
 

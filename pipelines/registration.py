@@ -1,9 +1,12 @@
 """From a training that is complete to a version of the registered model."""
 
 from collections.abc import Callable
+from pathlib import Path
 
-from alexnet import probe
+from alexnet import decisions, journal, lineage, probe
 from alexnet.adapters import mlflow_registry
+from alexnet.adapters.mlflow_model import Candidate
+from alexnet.checkpoint import CheckpointMeta
 from alexnet.errors import AlexNetError, TrackingError
 from pipelines import summary
 from pipelines.session import Session
@@ -19,19 +22,16 @@ def run(current: Session, stop: StopRequest, say: Callable[[str], None]) -> summ
     Raises:
         AlexNetError: it cannot be made; training is complete, and the same command tries again.
     """
-    inputs, tracked = current.inputs, current.tracked
+    inputs = current.inputs
     with current.checkpoints.best(say) as (best, folder):
         url = current.checkpoints.url(best.step)
         try:
             current.catch_up(stop.event)
             current.lease.check()
             version = mlflow_registry.register(
-                folder,
-                inputs.config,
-                inputs.manifest,
-                tracked.run_id,
-                best.metrics,
-                probe.images(inputs.store, inputs.manifest),
+                inputs.config.registry.model_name,
+                _candidate(current, best, folder),
+                decisions.url(inputs.config),
             )
             current.finish()
         except AlexNetError as error:
@@ -42,3 +42,21 @@ def run(current: Session, stop: StopRequest, say: Callable[[str], None]) -> summ
                 "goes on from here."
             ) from error
     return summary.Result(best, url, version)
+
+
+def _candidate(current: Session, best: CheckpointMeta, folder: Path) -> Candidate:
+    inputs, manifest = current.inputs, current.inputs.manifest
+    return Candidate(
+        folder=folder,
+        config=inputs.config,
+        manifest=manifest,
+        images=probe.images(inputs.store, manifest),
+        lineage=lineage.of_run(
+            current.record,
+            current.tracked.run_id,
+            best,
+            inputs.config.digest(),
+            journal.read(current.store),
+            lineage.digests(inputs.store, manifest),
+        ),
+    )

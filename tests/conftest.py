@@ -82,6 +82,19 @@ def mlflow_url(tmp_path_factory, s3):
 
 
 @pytest.fixture(scope="session")
+def mlflow_on_postgres(tmp_path_factory, s3):
+    """An MLflow server on PostgreSQL, with artifacts in S3."""
+    if not shutil.which("postgres"):
+        pytest.skip("postgres is not installed: apt install postgresql")
+    folder = tmp_path_factory.mktemp("mlflow-on-postgres")
+    with (
+        servers.postgres_server(folder) as database,
+        servers.mlflow_server(folder, s3.env(), database) as url,
+    ):
+        yield url
+
+
+@pytest.fixture(scope="session")
 def job_cluster(tmp_path_factory, s3, mlflow_url):
     """A Ray cluster of two CPUs; its jobs find S3 and MLflow in their environment."""
     env = {**s3.env(), "MLFLOW_TRACKING_URI": mlflow_url}

@@ -1,12 +1,11 @@
 """Whether MLflow lets a training write."""
 
-import os
 from typing import Any
 
 import mlflow
 from mlflow.tracking import MlflowClient
 
-from alexnet.adapters.mlflow_tracking import CALM, mended, shown, tracking_uri
+from alexnet.adapters.mlflow_tracking import calm, mended, shown, tracking_uri
 from alexnet.config import RegistryConfig
 
 NAME = "write test"
@@ -22,8 +21,7 @@ def check_writable(settings: RegistryConfig) -> str:
         TrackingError: MLflow does not answer, or refuses.
     """
     uri = tracking_uri()
-    for name, value in CALM.items():
-        os.environ.setdefault(name, value)
+    calm()
     try:
         mlflow.set_tracking_uri(uri)
         client: Any = MlflowClient(uri)

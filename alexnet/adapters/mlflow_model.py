@@ -1,13 +1,6 @@
-"""What a version of the registered model consists of, and how MLflow keeps it.
+"""A checkpoint as the files of a version of the registered model (`alexnet/artifact.py`).
 
-    mlflow_served_model.py         the program that MLflow runs
-    code/alexnet/                  the modules that it needs, and no others
-    artifacts/weights.safetensors  the network's state
-    artifacts/about.json           classes, preprocessing, shape of the network
-    artifacts/probe.safetensors    a few images, and the logits that a faithful copy gives for them
-    artifacts/model_card.md        what the model is, for people
-
-Nothing in it is pickled. `docs/decisions/0004-the-registered-model.md` says why not `torch.export`.
+`docs/decisions/0004-the-registered-model.md` says why they are these, and not `torch.export`'s.
 """
 
 import base64
@@ -15,32 +8,26 @@ import shutil
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
 import torch
-from mlflow.models import ModelSignature
+import yaml
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 
 import alexnet
-from alexnet import checkpoint, classifier, probe, scratch
+from alexnet import artifact, checkpoint, classifier, lineage, probe, scratch
 from alexnet.classifier import About, Classifier
 from alexnet.config import RunConfig
+from alexnet.lineage import Lineage
 from alexnet.manifest import Manifest
-
-SERVED_MODEL = Path(__file__).with_name("mlflow_served_model.py")
-
-CODE = ("__init__", "augment", "classifier", "config", "errors", "images", "model")
-"""Modules that serving imports."""
-
-PROBE, CARD = "probe.safetensors", "model_card.md"
 
 REQUIREMENTS = (
     "mlflow",
@@ -75,27 +62,48 @@ BATCH = 32
 """Images of the throughput."""
 
 
-@contextmanager
-def staged(
-    folder: Path,
-    config: RunConfig,
-    manifest: Manifest,
-    images: list[bytes],
-    metrics: Mapping[str, float],
-) -> Iterator[Path]:
-    """The files of a version, made of a checkpoint, in a folder of this machine.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A checkpoint that is to become a version."""
 
-    Args:
-        folder: the checkpoint.
-        config: of the run that wrote it.
-        manifest: of the data that it was trained on.
-        images: files for the probe.
-        metrics: of the checkpoint on the validation split.
+    folder: Path
+    """The checkpoint."""
+    config: RunConfig
+    """Of the run that wrote it."""
+    manifest: Manifest
+    """Of the data that it was trained on."""
+    images: list[bytes]
+    """Files from the validation split, for the probe."""
+    lineage: Lineage
+
+
+@contextmanager
+def staged(candidate: Candidate) -> Iterator[tuple[Path, Lineage]]:
+    """The files of a version, in a folder of this machine.
+
+    Returns:
+        The folder, and the lineage as it lies in it, with the digests of all other files.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
     """
-    weights = checkpoint.read_state(folder)["model"]
+    with scratch.folder() as work:
+        made, folder = work / "made", work / "model"
+        for place in (made, made / "alexnet"):
+            place.mkdir()
+        _write_data(made, candidate)
+        for name in artifact.CODE:
+            file = f"{name}.py"
+            shutil.copyfile(Path(alexnet.__file__).with_name(file), made / "alexnet" / file)
+        _save(folder, made, candidate)
+        _leave_out_paths(folder / "MLmodel")
+        made_from = replace(candidate.lineage, files=artifact.digests(folder))
+        (folder / artifact.DATA / lineage.NAME).write_bytes(made_from.to_json())
+        yield folder, made_from
+
+
+def _write_data(made: Path, candidate: Candidate) -> None:
+    config, manifest, images = candidate.config, candidate.manifest, candidate.images
     about = About(
         classes=manifest.classes,
         image_px=config.data.image_px,
@@ -103,49 +111,38 @@ def staged(
         std=manifest.colour.std,
         model=asdict(config.model),
     )
-    with scratch.folder() as made:
-        classifier.write(made, weights, about)
-        network = Classifier(made / classifier.WEIGHTS, made / classifier.ABOUT)
-        probe.write(made / PROBE, images, network.logits(images).numpy())
-        card = _card(config, manifest, metrics, _timings(network, images))
-        (made / CARD).write_text(card, encoding="utf-8")
-        package = made / "alexnet"
-        package.mkdir()
-        for name in CODE:
-            shutil.copyfile(Path(alexnet.__file__).with_name(f"{name}.py"), package / f"{name}.py")
-        yield made
+    classifier.write(made, checkpoint.read_state(candidate.folder)["model"], about)
+    network = Classifier(made / classifier.WEIGHTS, made / classifier.ABOUT)
+    probe.write(made / artifact.PROBE, images, network.logits(images).numpy())
+    card = _card(candidate, _timings(network, images))
+    (made / artifact.CARD).write_text(card, encoding="utf-8")
+    (made / lineage.NAME).write_bytes(b"")  # MLflow notes where it lies before it is known
 
 
-def log(made: Path, run_id: str, params: Mapping[str, str]) -> Any:
-    """Keep staged files as a logged model of an MLflow run.
-
-    Args:
-        made: from `staged`.
-        run_id: of the run.
-        params: by which it is found again.
-
-    Returns:
-        MLflow's word about it, with `model_uri` and `model_id`.
-    """
-    artifacts = {
-        "weights": classifier.WEIGHTS,
-        "about": classifier.ABOUT,
-        "probe": PROBE,
-        "model_card": CARD,
-    }
-    files, _ = probe.read(made / PROBE)
-    with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
+def _save(folder: Path, made: Path, candidate: Candidate) -> None:
+    names = {**artifact.ARTIFACTS, "lineage": lineage.NAME}
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*type hints.*")
-        return mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(SERVED_MODEL),
-            artifacts={key: str(made / name) for key, name in artifacts.items()},
+        mlflow.pyfunc.save_model(
+            path=folder,
+            python_model=str(Path(__file__).with_name(artifact.SERVED)),
+            artifacts={key: str(made / name) for key, name in names.items()},
             code_paths=[str(made / "alexnet")],
             signature=SIGNATURE,
-            input_example=pd.DataFrame({"image": [base64.b64encode(files[0]).decode()]}),
+            input_example=pd.DataFrame({"image": [base64.b64encode(candidate.images[0]).decode()]}),
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
-            params=dict(params),
+            mlflow_model=Model(run_id=candidate.lineage.mlflow_run_id),
         )
+
+
+def _leave_out_paths(mlmodel: Path) -> None:
+    """MLflow writes down where files lay on this machine; it does not read that again."""
+    tree = yaml.safe_load(mlmodel.read_text(encoding="utf-8"))
+    flavor = tree["flavors"]["python_function"]
+    flavor["model_code_path"] = artifact.SERVED
+    for entry in flavor["artifacts"].values():
+        entry["uri"] = entry["path"]
+    mlmodel.write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
 def _timings(network: Classifier, images: list[bytes]) -> dict[str, float]:
@@ -170,13 +167,9 @@ def _median_s(network: Classifier, files: list[bytes]) -> float:
     return statistics.median(took)
 
 
-def _card(
-    config: RunConfig,
-    manifest: Manifest,
-    metrics: Mapping[str, float],
-    timings: Mapping[str, float],
-) -> str:
+def _card(candidate: Candidate, timings: dict[str, float]) -> str:
     """What the model is, for people."""
+    config, manifest, metrics = candidate.config, candidate.manifest, candidate.lineage.metrics
     px, cores = config.data.image_px, torch.get_num_threads()
     return f"""# AlexNet for {manifest.name}
 

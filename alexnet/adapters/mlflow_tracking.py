@@ -74,6 +74,23 @@ def tracking_uri() -> str:
     return uri or DEFAULT_URI
 
 
+def calm() -> None:
+    """Apply `CALM`, and keep MLflow's own lines out of ours."""
+    for name, value in CALM.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def connect() -> None:
+    """Make MLflow's functions talk to `tracking_uri()`; nothing is sent yet.
+
+    Raises:
+        TrackingError: `MLFLOW_TRACKING_URI` must be set here.
+    """
+    calm()
+    mlflow.set_tracking_uri(tracking_uri())
+
+
 class TrackedRun:
     """The MLflow run of a training."""
 
@@ -108,9 +125,7 @@ class TrackedRun:
         Raises:
             TrackingError: the tracker refuses.
         """
-        for name, value in CALM.items():
-            os.environ.setdefault(name, value)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        calm()
         try:
             with self._errors():
                 self._open()

@@ -62,12 +62,6 @@ def test_it_computes_what_the_functions_in_a_row_do(full):
     assert torch.allclose(full(images), expected, atol=1e-4)
 
 
-def test_probabilities_add_up_to_one(full):
-    probabilities = full.probabilities(torch.rand(3, 3, 224, 224))
-    assert probabilities.shape == (3, 1000)
-    assert torch.allclose(probabilities.sum(1), torch.ones(3), atol=1e-5)
-
-
 def test_the_first_loss_is_that_of_a_guess(full):
     labels = torch.randint(1000, (8,), generator=torch.Generator().manual_seed(1))
     images = torch.randn(8, 3, 224, 224, generator=torch.Generator().manual_seed(1))

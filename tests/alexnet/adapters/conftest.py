@@ -1,44 +1,27 @@
 """A trained checkpoint, and versions of it in a real registry."""
 
-import dataclasses
-
 import pytest
 
-from alexnet import manifest as manifests
-from alexnet.adapters import mlflow_registry
-from alexnet.adapters.mlflow_tracking import TrackedRun
-from alexnet.adapters.object_store import open_store
-from tests.tiny_data import VAL_IMAGES, new_record, tiny_run, train_alone
+from tests.registry import register, trained_run
+from tests.tiny_data import new_record
 
 
 @pytest.fixture(scope="session")
 def trained(tiny_url, tmp_path_factory):
-    """Configuration, manifest, checkpoint folder and metrics of a short run."""
-    folder = tmp_path_factory.mktemp("trained")
-    config, store = tiny_run(tiny_url, epochs=8), open_store(tiny_url)
-    manifest = manifests.read(store)
-    trainer, _ = train_alone(config, manifest, store, folder)
-    with trainer.checkpoints.best(pytest.fail) as (best, checkpoint):
-        yield config, manifest, checkpoint, best.metrics
+    """A short run whose best checkpoint can be registered."""
+    with trained_run(tiny_url, tmp_path_factory.mktemp("trained")) as run:
+        yield run
 
 
 @pytest.fixture
-def registered(trained, mlflow_url, monkeypatch):
+def registered(trained, mlflow_url, monkeypatch, tmp_path):
     """A function that registers the checkpoint under a name, for a run of its own; the version."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     records = {}
 
-    def register(name, run=None):
-        config, manifest, folder, metrics = trained
-        registry = dataclasses.replace(config.registry, model_name=name)
-        config = dataclasses.replace(config, registry=registry)
+    def make(name, run=None):
         run = run or f"run-{len(records)}"
-        record = records.setdefault(run, new_record(config, manifest, run))
-        tracked = TrackedRun(record, print)
-        tracked.start()
-        arguments = (folder, config, manifest, tracked.run_id, metrics, VAL_IMAGES[:3])
-        version = mlflow_registry.register(*arguments)
-        tracked.finish(dataclasses.replace(record, status="FINISHED"))
-        return version
+        record = records.setdefault(run, new_record(trained.config, trained.manifest, run))
+        return register(trained, name, record, f"{tmp_path}/decisions")
 
-    return register
+    return make

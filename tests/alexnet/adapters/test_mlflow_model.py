@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -14,13 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alexnet import images, probe
+from alexnet import artifact, images, probe
 from alexnet.adapters import mlflow_model
 from alexnet.adapters.mlflow_served_model import ServedAlexNet
 from alexnet.errors import DataError
 from infra.processes import BIN, HOST, free_ports, running
 from tests import closure_venv
-from tests.tiny_data import NUM_VAL, VAL_IMAGES, colour_samples
+from tests.registry import candidate
+from tests.tiny_data import NUM_VAL, VAL_IMAGES, colour_samples, new_record
 
 pytestmark = pytest.mark.slow
 
@@ -30,15 +32,11 @@ NAMES = ["red", "green", "blue"]
 @pytest.fixture(scope="module")
 def folder(trained, tmp_path_factory):
     """A version's files, as MLflow keeps them."""
-    config, manifest, checkpoint, metrics = trained
-    place = tmp_path_factory.mktemp("model")
-    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
-    experiment = mlflow.create_experiment("model", artifact_location=str(place / "kept"))
-    with mlflow.start_run(experiment_id=experiment) as run:
-        pass
-    with mlflow_model.staged(checkpoint, config, manifest, VAL_IMAGES, metrics) as made:
-        logged = mlflow_model.log(made, run.info.run_id, {"step": "1"})
-    return mlflow.artifacts.download_artifacts(logged.model_uri, dst_path=str(place / "got"))
+    record = new_record(trained.config, trained.manifest, "model")
+    kept = tmp_path_factory.mktemp("model") / "kept"
+    with mlflow_model.staged(candidate(trained, record)) as (made, _):
+        shutil.copytree(made, kept)
+    return str(kept)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,7 @@ def test_images_get_names_and_probabilities_as_accurate_as_was_measured(model, t
     answer = predict(model, [sample.jpeg for sample in samples])
     right = [NAMES[sample.label] for sample in samples]
     top1 = sum(a == b for a, b in zip(answer["class"], right, strict=True)) / NUM_VAL
-    assert top1 == trained[3]["top1"]
+    assert top1 == trained.best.metrics["top1"]
     assert all(sum(p) == pytest.approx(1) for p in answer["probabilities"])
     for _, row in answer.iterrows():
         best = np.argsort(row["probabilities"])[::-1]
@@ -118,7 +116,7 @@ def test_a_version_has_no_pickle_and_only_the_code_that_it_needs(folder):
     assert "input_example.json" in files
     assert not [name for name in files if name.endswith((".pkl", ".pt", ".pth", ".bin"))]
     code = {name for name in files if name.startswith("code/") and name.endswith(".py")}
-    assert code == {f"code/alexnet/{name}.py" for name in mlflow_model.CODE}
+    assert code == {f"code/alexnet/{name}.py" for name in artifact.CODE}
     card = (Path(folder) / "artifacts" / "model_card.md").read_text()
     assert "| one image alone on one core, with decoding | " in card
 

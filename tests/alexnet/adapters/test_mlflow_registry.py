@@ -2,13 +2,14 @@
 
 import mlflow
 import pytest
+from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from alexnet import checkpoint
-from alexnet.adapters import mlflow_model, mlflow_registry
+from alexnet.adapters import mlflow_registry
 from alexnet.errors import TrackingError
-from tests.tiny_data import VAL_IMAGES
+from tests.registry import candidate
+from tests.tiny_data import new_record
 
 pytestmark = pytest.mark.slow
 
@@ -22,19 +23,19 @@ def test_the_newest_version_is_challenger_and_none_becomes_champion_by_itself(re
 
 def test_a_version_leads_back_to_data_configuration_and_run(registered, trained):
     registered("traced")
-    _, manifest, folder, metrics = trained
+    manifest, metrics = trained.manifest, trained.best.metrics
     version = MlflowClient().get_model_version_by_alias("traced", "challenger")
     assert version.tags["manifest_digest"] == manifest.digest
     assert float(version.tags["top1"]) == pytest.approx(metrics["top1"], abs=1e-5)
     assert MlflowClient().get_run(version.run_id).data.tags["manifest_digest"] == manifest.digest
-    assert int(version.tags["step"]) == checkpoint.read_meta(folder).step
+    assert int(version.tags["step"]) == trained.best.step
 
 
 def test_a_run_that_does_not_exist_is_refused(trained, mlflow_url):
     mlflow.set_tracking_uri(mlflow_url)
-    config, manifest, folder, metrics = trained
-    with pytest.raises(TrackingError, match="registered model alexnet: cannot make a version"):
-        mlflow_registry.register(folder, config, manifest, "0" * 32, metrics, VAL_IMAGES)
+    made = candidate(trained, new_record(trained.config, trained.manifest, "none"))
+    with pytest.raises(TrackingError, match="registered model nobody: cannot make a version"):
+        mlflow_registry.register("nobody", made, "decisions")
 
 
 def test_a_checkpoint_that_was_registered_is_not_registered_again(registered):
@@ -45,7 +46,9 @@ def test_a_checkpoint_that_was_registered_is_not_registered_again(registered):
 
 
 STEPS = [
-    (mlflow_model, "log"),
+    (MlflowClient, "create_logged_model"),
+    (MlflowClient, "log_model_artifacts"),
+    (MlflowClient, "finalize_logged_model"),
     (MlflowClient, "create_registered_model"),
     (MlflowClient, "create_model_version"),
     (MlflowClient, "set_registered_model_alias"),
@@ -70,7 +73,7 @@ def test_a_registration_that_was_cut_off_anywhere_is_completed_by_the_next(
         [MlflowClient().get_run(only.run_id).info.experiment_id],
         filter_string=f"source_run_id = '{only.run_id}'",
     )
-    assert len(models) == 1
+    assert len([model for model in models if model.status == LoggedModelStatus.READY]) == 1
 
 
 def cut_off(step, when):

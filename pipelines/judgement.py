@@ -1,0 +1,105 @@
+"""Everything that the gate asks about a version, looked up and measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alexnet import decision_page, eligibility, gate, verification
+from alexnet import manifest as manifests
+from alexnet.adapters import fresh_load
+from alexnet.adapters.mlflow_registry import Registry, Version
+from alexnet.adapters.object_store import open_store
+from alexnet.config import GateConfig
+from alexnet.decision_page import Changed
+from alexnet.decisions import Decision
+from alexnet.errors import ArtifactError, DataError
+from alexnet.lineage import Lineage
+from alexnet.manifest import Manifest
+from alexnet.predictions import Predictions
+from alexnet.shard_reader import ShardReader
+from alexnet.store import Store
+from alexnet.verdict import Verdict
+from pipelines.evaluator import Evaluator
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """Who is judged, against whom, and by which rules."""
+
+    registry: Registry
+    version: Version
+    champion: Version | None
+    settings: GateConfig
+    decisions: list[Decision]
+    data_url: str
+    """Data set whose validation split counts; empty: the one that the version was trained on."""
+    kept: Store | None
+    """Folder for predictions; None: nothing is written."""
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of it."""
+
+    verdicts: list[Verdict]
+    gained: list[Changed]
+    lost: list[Changed]
+
+
+def judge(case: Case) -> Judged:
+    """Look at every rule.
+
+    Raises:
+        ArtifactError: the version is not what was registered.
+        AlexNetError: the images cannot be read, or a server does not answer.
+    """
+    with case.registry.fetched(case.version) as (folder, made_from):
+        loaded = fresh_load.load(folder)
+    settings = case.settings
+    verdicts = [
+        eligibility.loads(loaded.problem, loaded.difference),
+        eligibility.latency(loaded.alone_ms, settings),
+        eligibility.not_rolled_back(case.decisions, case.version.number),
+        eligibility.ledger(made_from, settings),
+        eligibility.code(made_from, settings),
+        eligibility.lineage(_verified(made_from)),
+    ]
+    data = _data(made_from, case.data_url)
+    with Evaluator(case.registry, data, case.kept, case.say) as evaluator:
+        challenger = evaluator.predictions(case.version)
+        champion, problem = _champion(case, evaluator)
+    if problem:
+        verdicts.append(Verdict("champion", problem, "can be compared with", holds=False))
+    store, manifest = data
+    verdicts += gate.judge(champion, challenger, settings, manifest.classes)
+    if not champion:
+        return Judged(verdicts, [], [])
+    reader = ShardReader(store, manifest.split("val"))
+    gained, lost = (
+        decision_page.changed(reader, ids, champion, challenger, manifest.classes)
+        for ids in gate.changed_sides(champion, challenger)
+    )
+    return Judged(verdicts, gained, lost)
+
+
+def _champion(case: Case, evaluator: Evaluator) -> tuple[Predictions | None, str]:
+    """Predictions of the champion, or what keeps it from being compared with."""
+    if not case.champion:
+        return None, ""
+    try:
+        return evaluator.predictions(case.champion), ""
+    except (ArtifactError, DataError) as error:
+        return None, str(error)
+
+
+def _data(made_from: Lineage, data_url: str) -> tuple[Store, Manifest]:
+    known = f"{made_from.data_url}/{verification.manifest_file(made_from)}"
+    folder, name = manifests.locate(data_url or known)
+    store = open_store(folder)
+    return store, manifests.read(store, name)
+
+
+def _verified(made_from: Lineage) -> list[Verdict]:
+    store = open_store(made_from.data_url)
+    problems = verification.SizeCheck(store).all(verification.shards(made_from))
+    return verification.verify(made_from, store, problems, "size")

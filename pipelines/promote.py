@@ -1,0 +1,84 @@
+"""Let a version of the registered model become champion, if it is better by the rules.
+
+The rules are those of the section `[gate]` of the configuration; docs/registry.md explains each.
+"""
+
+import argparse
+import sys
+
+from alexnet import decisions
+from alexnet.adapters import mlflow_tracking
+from alexnet.adapters.mlflow_registry import Registry
+from alexnet.adapters.object_store import open_store
+from alexnet.decisions import DecisionLog
+from alexnet.errors import ConfigError
+from alexnet.succession import Succession
+from pipelines import command, hook, promotion, rollback
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the options ask for; the exit status."""
+    for name in ("force", "rollback"):
+        reason = getattr(args, name)
+        if reason is not None and not reason.strip():
+            raise ConfigError(f"--{name}: the reason is empty. Say why; it is recorded.")
+    config = command.config(args)
+    mlflow_tracking.connect()
+    registry = Registry(config.registry.model_name)
+    log = DecisionLog(open_store(registry.decisions_url()))
+    if args.history:
+        print(decisions.history(log.read()))
+        return 0
+    told = hook.teller(config.registry.on_decision, print)
+    succession = Succession(registry, log, told, print)
+    if args.rollback:
+        return rollback.roll_back(succession, registry, args.rollback, dry_run=args.dry_run)
+    wish = promotion.Wish(
+        version=args.version,
+        data_url=args.data,
+        force=args.force or "",
+        require_approval=args.require_approval,
+        dry_run=args.dry_run,
+    )
+    return promotion.promote(succession, registry, config.gate, wish)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python pipelines/promote.py",
+        description=__doc__,
+        epilog="Exit status: 0 it is champion, or the one of before is again; 2 an error to act "
+        "on; 3 the rules refuse it; 4 a person has to approve it.",
+    )
+    parser.add_argument(
+        "version",
+        nargs="?",
+        default="challenger",
+        help="number or alias of the version (%(default)s)",
+    )
+    command.add_config_options(parser)
+    parser.add_argument(
+        "--data",
+        default="",
+        metavar="URL",
+        help="compare on the validation split of this data set (default: the version's own)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be decided, and write nothing"
+    )
+    parser.add_argument(
+        "--require-approval", action="store_true", help="stop until a person has approved it"
+    )
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--force", metavar="REASON", help="promote it though rules do not hold")
+    ways.add_argument(
+        "--rollback", metavar="REASON", help="make the champion of before champion again"
+    )
+    ways.add_argument("--history", action="store_true", help="show all decisions")
+    args = parser.parse_args(argv)
+    return command.guarded("promote", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Wherever a promotion is killed, and however many promote, there is one champion and it is valid.
+
+With MLflow on PostgreSQL and its artifacts and the decisions in S3; promoters are processes.
+"""
+
+import multiprocessing
+import signal
+import uuid
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from alexnet import decisions
+from alexnet.adapters.mlflow_registry import DECISIONS
+from tests import promoter
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = 50
+
+MOST_REQUESTS = 60
+"""More than a promotion sends."""
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Processes that start with everything imported, and share nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.promoter"])
+    return context
+
+
+@pytest.fixture
+def new_model(mlflow_on_postgres, s3_env, bucket_url, monkeypatch):
+    """A function that makes a registered model with three versions, the first of them champion."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_on_postgres)
+    client = MlflowClient(mlflow_on_postgres)
+    run = client.create_run("0").info.run_id
+
+    def make():
+        name = f"m-{uuid.uuid4().hex[:8]}"
+        client.create_registered_model(name, tags={DECISIONS: f"{bucket_url}/{name}"})
+        for _ in range(3):
+            client.create_model_version(name, "s3://mlflow/none", run)
+        promoter.promote(name, 1)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def model(new_model):
+    return new_model()
+
+
+def standing(mover):
+    held = mover.registry.aliases()
+    return decisions.Standing(held.get("champion"), held.get("previous"))
+
+
+def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_completed(
+    processes, new_model
+):
+    seen = []
+    for request in range(1, MOST_REQUESTS):
+        model, said = new_model(), []
+        process = processes.Process(target=promoter.promote, args=(model, 2, request))
+        process.start()
+        process.join()
+        mover = promoter.succession(model, said.append)
+        assert standing(mover).champion in (1, 2)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        made = mover.settle()
+        seen.append((len(made), bool(said)))
+        assert standing(mover) == made[-1].after
+        assert mover.log.is_done(made[-1])
+        assert made[-1].version == len(made)
+    assert process.exitcode == 0, "a promotion sends more requests than this test counts"
+    # Killed before the decision was made, or after it; its last request marks it as done.
+    decided = seen.index((2, True))
+    assert decided > 3
+    assert seen == [(1, False)] * decided + [(2, True)] * (len(seen) - decided)
+    assert len(seen) - decided > 5
+
+
+def test_of_two_that_promote_at_once_one_wins(processes, model):
+    mover = promoter.succession(model)
+    for _ in range(ROUNDS):
+        barrier, outcome = processes.Barrier(2), processes.Queue()
+        racing = [
+            processes.Process(target=promoter.promote, args=(model, number, 0, barrier, outcome))
+            for number in (2, 3)
+        ]
+        before = mover.log.read()
+        for process in racing:
+            process.start()
+        found = [outcome.get(timeout=60) for _ in racing]
+        for process in racing:
+            process.join()
+        (winner,) = (each for each in found if isinstance(each, int))
+        (refusal,) = (each for each in found if isinstance(each, str))
+        assert f"version {winner} promoted. Give the command again" in refusal
+        made = mover.log.read()
+        assert len(made) == len(before) + 1
+        assert standing(mover) == made[-1].after
+        assert made[-1].version == winner == standing(mover).champion
+
+
+def test_one_that_was_paused_in_the_middle_does_not_undo_what_was_decided_since(model):
+    mover, other = promoter.succession(model), promoter.succession(model)
+    made = mover.settle()
+    moves = mover.registry.set_alias
+    later = []
+
+    def paused(alias, number):
+        if not later:
+            later.append(True)
+            promoter.promote(model, 3)
+        moves(alias, number)
+
+    mover.registry.set_alias = paused
+    mover.decide(promoter.next_decision(made, 2))
+    assert standing(other) == decisions.Standing(3, 2)
+    assert [each.version for each in other.log.read()] == [1, 2, 3]
+
+
+def test_an_alias_that_was_moved_by_hand_is_noted_and_stays(model):
+    said = []
+    mover = promoter.succession(model, said.append)
+    mover.registry.set_alias("champion", 3)
+    made = mover.settle()
+    assert (made[-1].kind, made[-1].version) == ("moved by hand", 3)
+    assert standing(mover) == decisions.Standing(3, 1)
+    assert said == ["alias champion was moved by hand from 1 to 3; noted"]
+    mover.registry.set_alias("champion", None)
+    assert decisions.standing(mover.settle()) == standing(mover) == decisions.Standing(None, None)
+
+
+def test_a_cut_off_decision_about_a_version_that_was_deleted_holds_up_nobody(model):
+    said = []
+    mover = promoter.succession(model, said.append)
+    mover.log.append(promoter.next_decision(mover.settle(), 3))
+    MlflowClient().delete_model_version(model, "3")
+    made = mover.settle()
+    assert "was deleted since: it is left as it is" in said[0]
+    assert made[-1].kind == "moved by hand"
+    assert standing(mover).champion == 1

@@ -1,0 +1,76 @@
+"""A process that decides about a version, and can be killed before any request that it sends."""
+
+import os
+import signal
+
+import botocore.httpsession
+import requests
+
+from alexnet import decisions
+from alexnet.adapters import mlflow_tracking
+from alexnet.adapters.mlflow_registry import Registry
+from alexnet.adapters.object_store import open_store
+from alexnet.decisions import Decision, DecisionLog, Standing
+from alexnet.errors import PromotionError
+from alexnet.succession import Succession
+
+
+def succession(model, say=print):
+    """Of a registered model, as `pipelines/promote.py` makes it."""
+    mlflow_tracking.connect()
+    registry = Registry(model)
+    log = DecisionLog(open_store(registry.decisions_url()))
+    return Succession(registry, log, lambda decision: None, say)
+
+
+def next_decision(made, version):
+    """That a version becomes champion, on top of what was decided."""
+    before = decisions.standing(made)
+    after = Standing(version, before.champion)
+    return Decision(
+        number=len(made) + 1, kind="promoted", version=version, before=before, after=after
+    )
+
+
+def promote(model, version, kill_before=0, barrier=None, outcome=None):
+    """Make a version champion.
+
+    Args:
+        model: name of the registered model.
+        version: number.
+        kill_before: number of the request that is not sent any more; 0: none is left out.
+        barrier: waited for between reading and deciding.
+        outcome: queue for what became of it.
+    """
+    if kill_before:
+        _count_requests(kill_before)
+    mover = succession(model)
+    made = mover.settle()
+    if barrier:
+        barrier.wait()
+    try:
+        mover.decide(next_decision(made, version))
+        result = version
+    except PromotionError as error:
+        result = str(error)
+    if outcome:
+        outcome.put(result)
+
+
+def _count_requests(kill_before):
+    """Of MLflow and of S3, together."""
+    sent = 0
+
+    def counted(send):
+        def wrapper(*args, **kwargs):
+            nonlocal sent
+            sent += 1
+            if sent == kill_before:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return send(*args, **kwargs)
+
+        return wrapper
+
+    requests.Session.send = counted(requests.Session.send)
+    session = botocore.httpsession.URLLib3Session
+    session.send = counted(session.send)
