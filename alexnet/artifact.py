@@ -7,6 +7,7 @@
     artifacts/about.json           classes, preprocessing, shape of the network
     artifacts/probe.safetensors    a few images, and the logits that a faithful copy gives for them
     artifacts/model_card.md        what the model is, for people
+    artifacts/model.onnx           the network as a graph, if `registry.onnx` asked for it
     artifacts/lineage.json         what it was made from, and the digests of all other files
 
 Nothing is pickled, and no name but these is read, so no name leads out of the folder. Whoever can
@@ -15,7 +16,6 @@ write artifacts cannot alter a version: the digest of `lineage.json` is kept in 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -31,15 +31,14 @@ CODE = ("__init__", "augment", "classifier", "config", "errors", "images", "mode
 DATA, PACKAGE = "artifacts", "code/alexnet"
 """Folders of a version."""
 
-PROBE, CARD = "probe.safetensors", "model_card.md"
+PROBE, CARD, ONNX = "probe.safetensors", "model_card.md", "model.onnx"
 
-ARTIFACTS = {
+_ALWAYS = {
     "weights": classifier.WEIGHTS,
     "about": classifier.ABOUT,
     "probe": PROBE,
     "model_card": CARD,
 }
-"""Files in `artifacts/`, by the names under which MLflow hands them to the program."""
 
 MIB = 2**20
 
@@ -58,6 +57,7 @@ MAX_BYTES = {
     ),
     f"{DATA}/{lineage.NAME}": 256 * MIB,
     f"{DATA}/{classifier.WEIGHTS}": 4096 * MIB,
+    f"{DATA}/{ONNX}": 4096 * MIB,
 }
 """The files that a version may have, and how large each may be."""
 
@@ -140,7 +140,8 @@ def _check_mlmodel(where: str, text: str) -> None:
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{where}: MLmodel: damaged: {type(error).__name__}") from error
     found = (flavor.get("loader_module"), flavor.get("model_code_path"), flavor.get("code"), paths)
-    if not plain or found != (LOADER, SERVED, "code", data_paths()):
+    wanted = data_paths(onnx="onnx" in paths)
+    if not plain or found != (LOADER, SERVED, "code", wanted):
         raise ArtifactError(
             f"{where}: MLmodel does not load {SERVED} with the files in {DATA}/. Nothing was "
             "loaded."
@@ -151,7 +152,11 @@ LOADER = "mlflow.pyfunc.loaders.code_model"
 """MLflow's, which runs a program and unpickles nothing."""
 
 
-def data_paths() -> dict[str, Any]:
+def data_paths(*, onnx: bool) -> dict[str, str]:
     """The files that the program is handed, as MLmodel names them."""
-    names = {**ARTIFACTS, "lineage": lineage.NAME}
-    return {key: f"{DATA}/{name}" for key, name in names.items()}
+    return {key: f"{DATA}/{name}" for key, name in data_files(onnx=onnx).items()}
+
+
+def data_files(*, onnx: bool) -> dict[str, str]:
+    """Files in `artifacts/`, by the names under which MLflow hands them to the program."""
+    return {**_ALWAYS, "lineage": lineage.NAME, **({"onnx": ONNX} if onnx else {})}

@@ -302,6 +302,9 @@ class RegistryConfig:
     timeout_s: float = 300.0
     """How long the end of a run waits for an MLflow that does not answer."""
 
+    onnx: bool = False
+    """Whether a version also has the network as an ONNX graph (`alexnet/onnx_export.py`)."""
+
     on_decision: tuple[str, ...] = ()
     """Command that is run after each decision about a version, with the decision as JSON on its
     standard input: the program and its arguments, which no shell sees."""

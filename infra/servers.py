@@ -211,7 +211,7 @@ def mlflow_server(folder: Path, env: Mapping[str, str], database: str = "") -> I
     }
     url = f"http://{HOST}:{port}"
     with running("mlflow", command, folder, environment(env, quiet)) as process:
-        process.wait_until(lambda: _answers(f"{url}/health"))
+        process.wait_until(lambda: answers(f"{url}/health"))
         yield url
 
 
@@ -239,9 +239,9 @@ def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> 
     try:
         with running("ray", command, folder, environment(env, _RAY_SETTINGS)) as process:
             head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process)
-            process.wait_until(lambda: _answers(f"{head.job_address}/api/version"))
+            process.wait_until(lambda: answers(f"{head.job_address}/api/version"))
             # Jobs can be listed only when the agent of the node runs that would start one.
-            process.wait_until(lambda: _answers(f"{head.job_address}/api/jobs/"))
+            process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/"))
             yield head
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -314,7 +314,8 @@ def _program(name: str, install: str) -> str:
     return found
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server gives 200 for a page."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=5) as answer:

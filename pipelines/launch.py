@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet import digits, run_record
+from alexnet import digits, onnx_export, run_record
 from alexnet import manifest as manifests
 from alexnet.adapters.object_store import CachedStore, open_store
 from alexnet.config import RunConfig
@@ -72,8 +72,11 @@ def check_fit(config: RunConfig, manifest: Manifest) -> None:
     """Hold the run against its data.
 
     Raises:
+        ConfigError: what the end of the run needs is not installed.
         DataError: they do not fit.
     """
+    if config.registry.onnx:
+        onnx_export.check_installed()
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")
     EpochPlan(  # refuses a batch larger than the data set

@@ -23,7 +23,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 
 import alexnet
-from alexnet import artifact, checkpoint, classifier, lineage, probe, scratch
+from alexnet import artifact, checkpoint, classifier, lineage, onnx_export, probe, scratch
 from alexnet.classifier import About, Classifier
 from alexnet.config import RunConfig
 from alexnet.lineage import Lineage
@@ -86,6 +86,7 @@ def staged(candidate: Candidate) -> Iterator[tuple[Path, Lineage]]:
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
+        ArtifactError: ONNX was asked for, and its graph is another network.
     """
     with scratch.folder() as work:
         made, folder = work / "made", work / "model"
@@ -116,11 +117,13 @@ def _write_data(made: Path, candidate: Candidate) -> None:
     probe.write(made / artifact.PROBE, images, network.logits(images).numpy())
     card = _card(candidate, _timings(network, images))
     (made / artifact.CARD).write_text(card, encoding="utf-8")
+    if config.registry.onnx:
+        onnx_export.write(made / artifact.ONNX, network, images)
     (made / lineage.NAME).write_bytes(b"")  # MLflow notes where it lies before it is known
 
 
 def _save(folder: Path, made: Path, candidate: Candidate) -> None:
-    names = {**artifact.ARTIFACTS, "lineage": lineage.NAME}
+    names = artifact.data_files(onnx=candidate.config.registry.onnx)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*type hints.*")
         mlflow.pyfunc.save_model(

@@ -1,11 +1,15 @@
 """A version loads anywhere without pickle, takes any form of image, and gives what was measured."""
 
 import base64
+import dataclasses
 import io
+import itertools
 import json
 import os
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import urllib.request
 from pathlib import Path
 
@@ -15,10 +19,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alexnet import artifact, images, probe
+from alexnet import artifact, augment, classifier, images, onnx_export, probe
 from alexnet.adapters import mlflow_model
 from alexnet.adapters.mlflow_served_model import ServedAlexNet
-from alexnet.errors import DataError
+from alexnet.errors import ConfigError, DataError
+from alexnet.lineage import sha256
 from infra.processes import BIN, HOST, free_ports, running
 from tests import closure_venv
 from tests.registry import candidate
@@ -149,6 +154,42 @@ def test_an_environment_with_only_its_requirements_gives_the_same_probabilities(
     assert done.returncode == 0, done.stderr
     expected = list(predict(model, cells)["probabilities"])
     assert np.allclose(json.loads(done.stdout.splitlines()[-1]), expected, rtol=0, atol=1e-6)
+
+
+def test_the_onnx_graph_is_the_same_network_on_real_images(trained, photos, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    registry = dataclasses.replace(trained.config.registry, onnx=True)
+    config = dataclasses.replace(trained.config, registry=registry)
+    record = new_record(config, trained.manifest, "onnx")
+    files = photographs(photos, 5)
+    with mlflow_model.staged(candidate(trained, record, config=config, images=files)) as (made, _):
+        made_from = artifact.check(
+            "here", made, sha256((made / "artifacts/lineage.json").read_bytes())
+        )
+        assert "artifacts/model.onnx" in made_from.files
+        for file in (made / "artifacts" / "model.onnx", made / "MLmodel"):
+            for folder in (tempfile.gettempdir(), Path(artifact.__file__).parent, Path.home()):
+                assert str(folder).encode() not in file.read_bytes()
+        session = onnxruntime.InferenceSession(made / "artifacts" / "model.onnx")
+        network = classifier.Classifier(
+            made / "artifacts" / classifier.WEIGHTS, made / "artifacts" / classifier.ABOUT
+        )
+        for number in (1, 5):
+            views = [augment.evaluate_view(file, network.about.image_px) for file in files[:number]]
+            (logits,) = session.run(None, {"images": np.stack(views)})
+            assert np.allclose(logits, network.logits(files[:number]), rtol=0, atol=1e-5)
+
+
+def photographs(folder, number):
+    with tarfile.open(folder / "imagenette2-224.tar") as tar:
+        files = (member for member in tar if member.name.lower().endswith((".jpeg", ".jpg")))
+        return [tar.extractfile(member).read() for member in itertools.islice(files, number)]
+
+
+def test_onnx_without_its_packages_is_refused_before_anything_starts(monkeypatch):
+    monkeypatch.setattr(onnx_export, "NEEDED", ("onnx", "no_such_package"))
+    with pytest.raises(ConfigError, match="registry.onnx = true: no_such_package not installed"):
+        onnx_export.check_installed()
 
 
 def test_a_copy_is_recognized_by_the_logits_of_its_probe(folder, model):
