@@ -79,8 +79,8 @@ def to_html(
         [
             _headline(decision),
             section("Rules", _rules(decision)),
-            section("Right now, and wrong before", _sheet(gained)),
-            section("Wrong now, and right before", _sheet(lost)),
+            section(f"Right now, and wrong before{_first(gained)}", _sheet(gained)),
+            section(f"Wrong now, and right before{_first(lost)}", _sheet(lost)),
         ],
     )
 
@@ -113,6 +113,10 @@ def _rules(decision: Decision) -> str:
         for each in decision.verdicts
     )
     return f'<div class="wide"><table>{head}{rows}</table></div>'
+
+
+def _first(shown: Sequence[Changed]) -> str:
+    return f" (the first {MOST_SHOWN})" if len(shown) == MOST_SHOWN else ""
 
 
 def _sheet(shown: Sequence[Changed]) -> str:

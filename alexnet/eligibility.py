@@ -67,5 +67,5 @@ def code(made_from: Lineage, settings: GateConfig) -> Verdict:
 def lineage(verified: Sequence[Verdict]) -> Verdict:
     """Whether all that it was made from is there, see `alexnet/verification.py`."""
     broken = [f"{each.rule}: {each.found}" for each in verified if not each.holds]
-    shown = "; ".join(broken) or ", ".join(each.rule for each in verified)
+    shown = "; ".join(broken) or ", ".join(f"{each.rule} {each.found}" for each in verified)
     return Verdict("lineage", shown, "all of it holds", not broken)

@@ -77,7 +77,7 @@ def _better_than_naming_one(
     gained = np.count_nonzero(challenger.right & ~named)
     lost = np.count_nonzero(named & ~challenger.right)
     p_value = float(mcnemar(np.array(gained), np.array(lost)))
-    found = f"{challenger.top1:.4f} to {named.mean():.4f} ({classes[commonest]}): p = {p_value:.2g}"
+    found = f"{challenger.top1:.4f} to {named.mean():.4f} ({classes[commonest]}): {_p(p_value)}"
     wanted = f"p at most {settings.alpha:g}"
     return Verdict("better than one answer", found, wanted, p_value <= settings.alpha)
 
@@ -99,7 +99,7 @@ def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) 
 def _significance(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Verdict:
     gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
     p_value = float(mcnemar(np.array(gained), np.array(lost)))
-    found = f"{gained} images gained, {lost} lost: p = {p_value:.2g}"
+    found = f"{gained} images gained, {lost} lost: {_p(p_value)}"
     return Verdict(
         "more than chance", found, f"p at most {settings.alpha:g}", p_value <= settings.alpha
     )
@@ -119,8 +119,9 @@ def _classes(
     p_values = holm(mcnemar(lost, gained))
     worse = np.flatnonzero((loss > settings.max_class_loss) & (p_values <= settings.alpha))
     shown = worse[np.argsort(-loss[worse])] if len(worse) else [int(np.argmax(loss))]
-    found = ", ".join(
-        f"{classes[k]} {-loss[k]:+.4f} (p = {p_values[k]:.2g})" for k in shown[:MOST_NAMED]
+    found = "" if len(worse) else "the worst: "
+    found += ", ".join(
+        f"{classes[k]} {0 - loss[k]:+.4f} ({_p(float(p_values[k]))})" for k in shown[:MOST_NAMED]
     )
     if len(shown) > MOST_NAMED:
         found += f" and {len(shown) - MOST_NAMED} more"
@@ -135,3 +136,12 @@ MOST_NAMED = 5
 def _calibration(challenger: Predictions, settings: GateConfig) -> Verdict:
     error, most = challenger.calibration_error, settings.max_calibration_error
     return Verdict("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)
+
+
+def _p(p_value: float) -> str:
+    """In two digits; one that is too small for a float is not shown as impossible."""
+    return f"p = {p_value:.2g}" if p_value > SMALLEST else f"p < {SMALLEST:g}"
+
+
+SMALLEST = 1e-99
+"""P-value that is shown."""

@@ -120,7 +120,7 @@ def _manifest(made_from: Lineage, store: Store) -> Verdict:
 
 def _shards(made_from: Lineage, problems: Iterable[str], how: str) -> Verdict:
     number, wrong = len(shards(made_from)), sorted(problems)
-    found = f"all {number} are" if not wrong else "; ".join(wrong[:MOST_NAMED])
+    found = f"{number} of {number}" if not wrong else "; ".join(wrong[:MOST_NAMED])
     if len(wrong) > MOST_NAMED:
         found += f"; and {len(wrong) - MOST_NAMED} more"
-    return Verdict("shards", found, f"{number} with the same {how}", not wrong)
+    return Verdict("shards", found, f"{number} of the same {how}", not wrong)

@@ -12,6 +12,7 @@ from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.checkpoint import CheckpointMeta
+from alexnet.config import RegistryConfig
 from alexnet.errors import StoreError
 from pipelines.launch import Inputs
 from pipelines.session import Session
@@ -67,11 +68,15 @@ def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:
     metrics, version = result.best.metrics, result.version
     aliases = " and ".join(version.aliases)
     serve = f"mlflow models serve -m models:/{version.name}/{version.number} --env-manager local"
+    promote = f"python pipelines/promote.py {version.number}"
+    if version.name != RegistryConfig().model_name:
+        promote += f" --set registry.model_name={version.name}"
     if tracked.uri.startswith("sqlite"):
         curves = f"mlflow ui --backend-store-uri {tracked.shown_uri}    # the run's curves"
     else:
         curves = f"{tracked.shown_uri}    the run's curves"
         serve = f"MLFLOW_TRACKING_URI={tracked.shown_uri} {serve}"
+        promote = f"MLFLOW_TRACKING_URI={tracked.shown_uri} {promote}"
     lines = [
         "",
         f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
@@ -85,6 +90,7 @@ def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:
         *_activation(),
         f"  {curves}",
         f"  {serve}",
+        f"  {promote}    # champion, if the gate lets it",
         "  the same command with --set train.seed=1: other random draws",
     ]
     return "\n".join(lines)
