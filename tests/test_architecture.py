@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import check_data, prepare_shards, sync_tracking, train
+from pipelines import check_data, prepare_shards, promote, sync_tracking, train, verify
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.py"))
@@ -46,6 +46,14 @@ def test_a_script_is_short(path):
             },
         ),
         (sync_tracking.main, {"-h", "--help", "--timeout"}),
+        (
+            promote.main,
+            {
+                *("-h", "--help", "--config", "--set", "--data", "--dry-run"),
+                *("--require-approval", "--force", "--rollback", "--history"),
+            },
+        ),
+        (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
 )
@@ -57,7 +65,7 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
-    for script in ("train", "prepare_shards", "check_data", "sync_tracking"):
+    for script in ("train", "prepare_shards", "check_data", "sync_tracking", "promote", "verify"):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(
             [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, check=False
