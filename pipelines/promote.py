@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from alexnet import decisions
-from alexnet.adapters import mlflow_tracking
+from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.decisions import DecisionLog
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
         if reason is not None and not reason.strip():
             raise ConfigError(f"--{name}: the reason is empty. Say why; it is recorded.")
     config = command.config(args)
-    mlflow_tracking.connect()
+    mlflow_connection.connect()
     registry = Registry(config.registry.model_name)
     log = DecisionLog(open_store(registry.decisions_url()))
     if args.history:

@@ -6,7 +6,7 @@ import sys
 from tqdm import tqdm
 
 from alexnet import verdict, verification
-from alexnet.adapters import mlflow_tracking, ray_cluster
+from alexnet.adapters import mlflow_connection, ray_cluster
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
@@ -22,7 +22,7 @@ BROKEN = 3
 def run(args: argparse.Namespace) -> int:
     """Check, and say what does not hold any more; the exit status."""
     config = command.config(args)
-    mlflow_tracking.connect()
+    mlflow_connection.connect()
     registry = Registry(config.registry.model_name)
     version = registry.find(args.version)
     found, made_from = _files(registry, version)

@@ -7,7 +7,7 @@ import botocore.httpsession
 import requests
 
 from alexnet import decisions
-from alexnet.adapters import mlflow_tracking
+from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.decisions import Decision, DecisionLog, Standing
@@ -17,7 +17,7 @@ from alexnet.succession import Succession
 
 def succession(model, say=print):
     """Of a registered model, as `pipelines/promote.py` makes it."""
-    mlflow_tracking.connect()
+    mlflow_connection.connect()
     registry = Registry(model)
     log = DecisionLog(open_store(registry.decisions_url()))
     return Succession(registry, log, lambda decision: None, say)

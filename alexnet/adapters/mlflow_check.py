@@ -5,7 +5,7 @@ from typing import Any
 import mlflow
 from mlflow.tracking import MlflowClient
 
-from alexnet.adapters.mlflow_tracking import calm, mended, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import calm, mended, shown, tracking_uri
 from alexnet.config import RegistryConfig
 
 NAME = "write test"

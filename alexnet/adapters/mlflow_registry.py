@@ -14,8 +14,9 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import artifact, scratch
 from alexnet.adapters import mlflow_model
+from alexnet.adapters.mlflow_connection import mended
 from alexnet.adapters.mlflow_model import Candidate
-from alexnet.errors import ArtifactError, PromotionError, TrackingError
+from alexnet.errors import AlexNetError, ArtifactError, PromotionError
 from alexnet.lineage import Lineage, sha256
 
 LINEAGE, WEIGHTS = "lineage_sha256", "weights_sha256"
@@ -84,7 +85,14 @@ class Registry:
     """One registered model in MLflow."""
 
     def __init__(self, name: str) -> None:
-        self.name, self._client = name, MlflowClient()
+        """Connect.
+
+        Raises:
+            TrackingError: MLflow does not answer.
+        """
+        self.name = name
+        with _errors(f"registered model {name}"):
+            self._client = MlflowClient()
 
     def decisions_url(self) -> str:
         """The folder with what was decided.
@@ -196,19 +204,19 @@ class Registry:
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return ""
-            raise TrackingError(f"{version.shown}: {_reason(error)}") from error
+            raise mended(error, mlflow.get_tracking_uri()) from error
 
 
 @contextmanager
 def _errors(what: str, advice: str = "") -> Iterator[None]:
+    """What requests, SQLAlchemy and MLflow raise, as a `TrackingError`."""
     try:
         yield
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"{what}: {_reason(error)}. {advice}".rstrip()) from error
-
-
-def _reason(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), repr(error)).rstrip(".")
+    except AlexNetError:
+        raise
+    except Exception as error:
+        said = mended(error, mlflow.get_tracking_uri())
+        raise type(said)(f"{what}: {said} {advice}".rstrip()) from error
 
 
 def _listing(files: Any, folder: str | None = None) -> dict[str, int]:

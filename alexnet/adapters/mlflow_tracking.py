@@ -7,8 +7,6 @@ after a failure appears once.
 
 import contextlib
 import json
-import logging
-import os
 import threading
 import time
 import tomllib
@@ -20,18 +18,14 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from requests.exceptions import RequestException
 
 from alexnet import config as configuration
+from alexnet.adapters.mlflow_connection import calm, mended, shown, tracking_uri
 from alexnet.errors import TrackingError, TrackingUnavailableError
 from alexnet.manifest import MANIFEST_NAME
 from alexnet.progress import Event
 from alexnet.run_record import RunRecord
-
-DEFAULT_URI = "sqlite:///mlflow.db"
-"""MLflow's own default, so that a plain `mlflow ui` in the same folder finds the runs."""
 
 RETRY_S = 2.0
 """Between attempts to reach a tracker that is away."""
@@ -44,51 +38,6 @@ EVENTS_AT_ONCE = 100
 
 RUN_KEY = "run_key"
 """Tag by which the MLflow run of a training is found again."""
-
-CALM = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Requirements are stated by us; checking them would ask a package index.
-    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
-}
-"""Settings where the environment has none. A tracker that is away is noticed within seconds:
-MLflow's own retries block for four minutes."""
-
-
-def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a SQLite file in the working directory.
-
-    Raises:
-        TrackingError: inside a Ray job without the variable: the job's folder is deleted with it.
-    """
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri and os.environ.get("RAY_JOB_ID"):
-        raise TrackingError(
-            "MLFLOW_TRACKING_URI is not set: this is a Ray job, and a database in its working "
-            "directory would be deleted with it. Set it on the nodes, or with --runtime-env-json."
-        )
-    return uri or DEFAULT_URI
-
-
-def calm() -> None:
-    """Apply `CALM`, and keep MLflow's own lines out of ours."""
-    for name, value in CALM.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-
-
-def connect() -> None:
-    """Make MLflow's functions talk to `tracking_uri()`; nothing is sent yet.
-
-    Raises:
-        TrackingError: `MLFLOW_TRACKING_URI` must be set here.
-    """
-    calm()
-    mlflow.set_tracking_uri(tracking_uri())
 
 
 class TrackedRun:
@@ -321,34 +270,3 @@ def _log_dataset(client: Any, run_id: str, record: RunRecord) -> None:
     )
     tag = InputTag("mlflow.data.context", "training")
     client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
-
-
-def mended(error: Exception, uri: str) -> TrackingError:
-    """What requests, SQLAlchemy or MLflow raised, in one line."""
-    if isinstance(error, TrackingError):
-        return error
-    advice = "Check that it runs, and MLFLOW_TRACKING_URI."
-    if _is_away(error, uri):
-        reason = type(error.__context__ or error).__name__
-        return TrackingUnavailableError(
-            f"MLflow at {shown(uri)}: does not answer ({reason}). {advice}"
-        )
-    reason = next(iter(str(error).strip().splitlines()), repr(error))[:200]
-    return TrackingError(f"MLflow at {shown(uri)}: refuses: {reason}. {advice}")
-
-
-def _is_away(error: Exception, uri: str) -> bool:
-    """Whether a server does not answer, or answers that it cannot now."""
-    if not uri.startswith("http"):
-        return False
-    if isinstance(error.__context__, RequestException):
-        return True
-    if not isinstance(error, MlflowException):
-        return False
-    return bool(error.get_http_status_code() >= 500)  # type: ignore[no-untyped-call]
-
-
-def shown(uri: str) -> str:
-    """The tracker's address without a password."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rsplit('@', 1)[-1]}"

@@ -8,7 +8,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from alexnet.adapters.mlflow_tracking import TrackedRun, tracking_uri
+from alexnet.adapters.mlflow_connection import tracking_uri
+from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.errors import TrackingError, TrackingUnavailableError
 from alexnet.ledger import Ledger, Skipped
 from alexnet.progress import Event
