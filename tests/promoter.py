@@ -32,6 +32,12 @@ def next_decision(made, version):
     )
 
 
+def in_process(env, *arguments):
+    """Make a version champion, in a process that was forked from one with another environment."""
+    os.environ.update(env)
+    promote(*arguments)
+
+
 def promote(model, version, kill_before=0, barrier=None, outcome=None):
     """Make a version champion.
 

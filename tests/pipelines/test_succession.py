@@ -4,6 +4,7 @@ With MLflow on PostgreSQL and its artifacts and the decisions in S3; promoters a
 """
 
 import multiprocessing
+import os
 import signal
 import uuid
 
@@ -53,6 +54,11 @@ def model(new_model):
     return new_model()
 
 
+def env():
+    """What leads to the servers."""
+    return {key: value for key, value in os.environ.items() if key.startswith(("AWS_", "MLFLOW_"))}
+
+
 def standing(mover):
     held = mover.registry.aliases()
     return decisions.Standing(held.get("champion"), held.get("previous"))
@@ -64,7 +70,7 @@ def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_
     seen = []
     for request in range(1, MOST_REQUESTS):
         model, said = new_model(), []
-        process = processes.Process(target=promoter.promote, args=(model, 2, request))
+        process = processes.Process(target=promoter.in_process, args=(env(), model, 2, request))
         process.start()
         process.join()
         mover = promoter.succession(model, said.append)
@@ -90,7 +96,9 @@ def test_of_two_that_promote_at_once_one_wins(processes, model):
     for _ in range(ROUNDS):
         barrier, outcome = processes.Barrier(2), processes.Queue()
         racing = [
-            processes.Process(target=promoter.promote, args=(model, number, 0, barrier, outcome))
+            processes.Process(
+                target=promoter.in_process, args=(env(), model, number, 0, barrier, outcome)
+            )
             for number in (2, 3)
         ]
         before = mover.log.read()
