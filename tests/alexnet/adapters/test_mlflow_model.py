@@ -21,6 +21,7 @@ import pytest
 
 from alexnet import artifact, augment, classifier, images, onnx_export, probe
 from alexnet.adapters import mlflow_model
+from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.mlflow_served_model import ServedAlexNet
 from alexnet.errors import ConfigError, DataError
 from alexnet.lineage import sha256
@@ -130,26 +131,29 @@ LOAD = """
 import json, sys, mlflow, pandas as pd
 model = mlflow.pyfunc.load_model(sys.argv[1])
 answer = model.predict(pd.DataFrame({"image": json.load(sys.stdin)}))
-print(json.dumps(list(answer["probabilities"])))
 import alexnet
-assert alexnet.__file__.startswith(sys.argv[1])
+assert alexnet.__file__.endswith("/code/alexnet/__init__.py")
 assert not {"ray", "boto3", "torchvision"} & set(sys.modules)
+print(json.dumps(list(answer["probabilities"])))
 """
 
 
-def test_an_environment_with_only_its_requirements_gives_the_same_probabilities(
-    folder, model, tmp_path
+def test_an_environment_with_only_its_requirements_loads_the_champion_and_agrees(
+    registered, model, mlflow_url, folder, tmp_path
 ):
+    version = registered("in-a-fresh-environment")
+    Registry(version.name).set_alias("champion", version.number)
     requirements = Path(folder, "requirements.txt").read_text().split()
     python = closure_venv.make(tmp_path / "venv", requirements)
     cells = [base64.b64encode(file).decode() for file in VAL_IMAGES]
     done = subprocess.run(
-        [python, "-I", "-c", LOAD, folder],
+        [python, "-I", "-c", LOAD, f"models:/{version.name}@champion"],
         input=json.dumps(cells),
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
+        env={"PATH": os.defpath, "HOME": str(tmp_path), "MLFLOW_TRACKING_URI": mlflow_url},
     )
     assert done.returncode == 0, done.stderr
     expected = list(predict(model, cells)["probabilities"])
