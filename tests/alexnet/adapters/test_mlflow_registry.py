@@ -4,6 +4,7 @@ import mlflow
 import pytest
 from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.tracking import MlflowClient
 
 from alexnet.adapters import mlflow_registry
@@ -82,7 +83,7 @@ def cut_off(step, when):
     def fail(*args, **kwargs):
         if when == "after":
             step(*args, **kwargs)
-        raise MlflowException("cut off")
+        raise MlflowException("cut off", error_code=INVALID_PARAMETER_VALUE)
 
     return fail
 
