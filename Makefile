@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help train test quick check format stack drills clean
+.PHONY: help train test quick check format stack drills docs tutorial clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -35,10 +35,18 @@ stack: $(VENV)/dev  ## an S3 server, MLflow and a Ray cluster on this machine, u
 drills: $(VENV)/dev  ## break a training in every way it must survive; ONLY=name RUNS=n for one
 	$(RUN)python -m infra.drills --only "$(ONLY)" --runs $(or $(RUNS),0)
 
+docs: $(VENV)/docs  ## the site of docs/, into build/site; a warning is an error
+	$(RUN)python -m sphinx --fresh-env --fail-on-warning --quiet docs build/site
+	@echo "open build/site/index.html"
+
+tutorial: $(VENV)/train  ## do docs/tutorial.md in a fresh clone, from the installation on
+	$(RUN)python -m infra.documentation.tutorial
+
 clean:  ## remove the environment and what runs left here
 	rm -rf $(VENV) build data runs mlruns mlflow.db
 
-# Each stamp is newer than what it was made from. `dev` adds to `train`, so one environment serves.
+# Each stamp is newer than what it was made from. `dev` and `docs` add to `train`, so one environment
+# serves.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -48,4 +56,8 @@ $(VENV)/train: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python
 	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python
+	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@

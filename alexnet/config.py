@@ -131,8 +131,10 @@ class AugmentConfig:
     """Factor drawn from [1 - value, 1 + value]; likewise contrast and saturation; our choice."""
 
     contrast: float = 0.2
+    """As `brightness`."""
 
     saturation: float = 0.2
+    """As `brightness`."""
 
     hue: float = 0.02
     """Largest turn of the colour circle either way, in turns (0.5 is opposite); our choice."""
@@ -202,6 +204,10 @@ class TrainConfig:
     seed: int = 0
     """Of the initial weights, the order of the data, the augmentations and dropout."""
 
+    parent: str = ""
+    """SHA-256 (hex) of the weights that it begins with (`alexnet/warm_start.py`); empty: random
+    ones. Set by `pipelines/retrain.py`, not by hand."""
+
     checkpoint_every_s: float = 300.0
     """Seconds between checkpoints inside an epoch; the most that a kill can cost. Each epoch ends
     with one too."""
@@ -214,6 +220,7 @@ class TrainConfig:
         check("epochs", self.epochs >= 1, "must be 1 or more")
         check("global_batch_size", self.global_batch_size >= 1, "must be 1 or more")
         check("seed", 0 <= self.seed < 2**31, "must be in [0, 2**31)")
+        check("parent", not self.parent or is_sha256(self.parent), "must be a SHA-256 in hex")
         check("checkpoint_every_s", self.checkpoint_every_s >= 0, "must be 0 (always) or more")
         check("log_every_steps", self.log_every_steps >= 1, "must be 1 or more")
 
@@ -356,6 +363,34 @@ class GateConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RetrainConfig:
+    """When the pipeline trains by itself, and how much it may spend (`alexnet/retraining.py`)."""
+
+    warm_start: bool = False
+    """Whether training begins with the champion's weights instead of random ones."""
+
+    on_code_change: bool = True
+    """Whether another commit of the code is reason enough, or only new data or settings."""
+
+    max_hours: float = 0.0
+    """A training that takes longer is ended, with a checkpoint; 0: it may take as long as it takes.
+    The pauses in which it was interrupted count."""
+
+    max_cost: float = 0.0
+    """The same for `worker_hour_price` times workers times hours; 0: no limit."""
+
+    worker_hour_price: float = 0.0
+    """What a worker costs an hour, in the currency of your choice."""
+
+    def __post_init__(self) -> None:
+        check = checker(self, "retrain")
+        for key in ("max_hours", "max_cost", "worker_hour_price"):
+            check(key, getattr(self, key) >= 0, "must be 0 or more")
+        priced = not self.max_cost or self.worker_hour_price > 0
+        check("max_cost", priced, "needs retrain.worker_hour_price")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NameConfig:
     """The run's own name (`alexnet/run_record.py`)."""
 
@@ -374,6 +409,7 @@ NOT_IDENTITY = {
     "cluster",
     "registry",
     "gate",
+    "retrain",
     "data.url",
     "data.read_ahead_mib",
     "data.loader_processes",
@@ -404,6 +440,7 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     gate: GateConfig = field(default_factory=GateConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
@@ -434,8 +471,20 @@ class RunConfig:
 
     def digest(self) -> str:
         """SHA-256 (hex) of `identity` in canonical order."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.identity())
+
+    def recipe_digest(self) -> str:
+        """The same whatever weights training begins with."""
+        return _digest({**self.identity(), "train.parent": ""})
+
+
+def _digest(tree: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Whether it is a digest in hexadecimal."""
+    return bool(re.fullmatch("[0-9a-f]{64}", text))
 
 
 def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:

@@ -95,6 +95,12 @@ def succession(decisions: Iterable[Decision]) -> list[int]:
     return line
 
 
+def last_about(decisions: Iterable[Decision], version: int | None) -> Decision | None:
+    """The last time that a version was judged."""
+    judged = [each for each in decisions if each.kind in ("promoted", "refused")]
+    return next((each for each in reversed(judged) if each.version == version), None)
+
+
 def rolled_back(decisions: Iterable[Decision], version: int) -> Decision | None:
     """The last decision that took a version's place away again, if it was not promoted since."""
     found = None

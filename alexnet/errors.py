@@ -41,6 +41,10 @@ class PromotionError(AlexNetError):
     """A version cannot be promoted, or not now."""
 
 
+class RetrainingError(AlexNetError):
+    """A retraining cannot be gone on with."""
+
+
 class LeaseError(AlexNetError):
     """Another process is at work on the same run."""
 

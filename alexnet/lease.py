@@ -106,11 +106,14 @@ class Lease:
         """That training has reached; written down with each renewal."""
         self._lost = ""
 
-    def take(self, what: str) -> Holder | None:
+    def take(
+        self, what: str, instead: str = ", or start another run with --fresh"
+    ) -> Holder | None:
         """Hold the lease, after waiting for one that is dead to run out.
 
         Args:
             what: is worked on; begins the message of an error.
+            instead: of waiting for the holder's end, what the user can do; ends the message.
 
         Returns:
             Who held it before and did not release it, or None.
@@ -119,7 +122,7 @@ class Lease:
             LeaseError: somebody holds it and renews it.
             StoreError: the store cannot be reached.
         """
-        before = self._wait(what)
+        before = self._wait(what, instead)
         if before:
             self.step = before.step
             if read(self.store) == before:
@@ -149,7 +152,7 @@ class Lease:
         if self._is_mine():
             self.store.delete(NAME)
 
-    def _wait(self, what: str) -> Holder | None:
+    def _wait(self, what: str, instead: str) -> Holder | None:
         """Until there is no living holder; the dead one, or None."""
         first: Holder | None = None
         deadline = time.monotonic() + TTL_S
@@ -158,7 +161,7 @@ class Lease:
             if found != first:  # not by the clock: another machine's may be wrong
                 raise LeaseError(
                     f"{what}: process {found.pid} on {found.host} is at work on it. Wait for its "
-                    "end, or start another run with --fresh."
+                    f"end{instead}."
                 )
             if found.is_dead or time.monotonic() > deadline:
                 return found

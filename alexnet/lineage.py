@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from alexnet import manifest as manifests
 from alexnet.checkpoint import CheckpointMeta
+from alexnet.config import RunConfig
 from alexnet.errors import ArtifactError
 from alexnet.ledger import Ledger
 from alexnet.manifest import Manifest, Shard
@@ -28,6 +29,9 @@ SCHEMA = 1
 """Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
 
 NAME = "lineage.json"
+
+RUN_KEY = "run_key"
+"""Tag by which the version of a run is found."""
 
 READ_THREADS = 16
 
@@ -94,6 +98,8 @@ class Lineage:
     config: str
     """The whole configuration as TOML."""
     config_digest: str
+    recipe_digest: str
+    """`RunConfig.recipe_digest()`."""
     seed: int
     data_name: str
     data_url: str
@@ -129,8 +135,10 @@ class Lineage:
     def tags(self) -> dict[str, str]:
         """What is told of it on the version itself."""
         return {
+            RUN_KEY: self.run_key,
             "manifest_digest": self.manifest_digest,
             "config_digest": self.config_digest,
+            "recipe_digest": self.recipe_digest,
             "git_commit": self.git_commit,
             "seed": str(self.seed),
             "step": str(self.step),
@@ -150,9 +158,10 @@ def of_run(
     record: RunRecord,
     mlflow_run_id: str,
     checkpoint: CheckpointMeta,
-    config_digest: str,
+    config: RunConfig,
     events: Iterable[Event],
     shards: Mapping[str, tuple[ShardDigest, ...]],
+    parent: Parent | None = None,
 ) -> Lineage:
     """The document of a checkpoint, but for the version's files.
 
@@ -160,9 +169,10 @@ def of_run(
         record: of the run.
         mlflow_run_id: its name in MLflow.
         checkpoint: what becomes a version.
-        config_digest: `RunConfig.digest()`.
+        config: of the run.
         events: the run's journal.
         shards: from `digests`.
+        parent: whose weights it began with.
     """
     starts: dict[int, Start] = {}
     ledgers: dict[int, Ledger] = {}
@@ -179,14 +189,16 @@ def of_run(
         metrics=checkpoint.metrics,
         git_commit=record.git_commit,
         config=record.config,
-        config_digest=config_digest,
-        seed=record.identity["train.seed"],
+        config_digest=config.digest(),
+        recipe_digest=config.recipe_digest(),
+        seed=config.train.seed,
         data_name=record.data_name,
         data_url=record.data_url,
         manifest_digest=record.manifest_digest,
         shards=shards,
         starts=tuple(starts[time_ms] for time_ms in sorted(starts)),
         lost=record.lost,
+        parent=parent,
         ledger=tuple(
             EpochCounts(epoch, each.expected, each.delivered, len(each.skipped), each.left_over)
             for epoch, each in sorted(ledgers.items())

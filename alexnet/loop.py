@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import checkpoint, divergence, model, optim, schedule, seeds
+from alexnet import checkpoint, divergence, model, optim, schedule, seeds, warm_start
 from alexnet.batch import Batch, checksum, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.checkpoint_store import Checkpoints, Saver, patiently
@@ -191,6 +191,7 @@ class Trainer:
             )
         found = self.worker.broadcast(found)
         if found is None:
+            self._begin()
             return None
         meta, state = found
         self.network.load_state_dict(state["model"])
@@ -200,6 +201,16 @@ class Trainer:
             turns = self.step % self.steps_per_epoch * self.config.train.global_batch_size
             self.tally = Tally(turns, list(meta.skipped))
         return int(meta.time_ms)
+
+    def _begin(self) -> None:
+        """Begin with the parent's weights, if there is one."""
+        digest = self.config.train.parent
+        if not digest:
+            return
+        store, state = self.checkpoints.store, None
+        if self.worker.rank == 0:
+            state = warm_start.read(store, digest)
+        warm_start.apply_(self.network, self.worker.broadcast(state), store.url)
 
     def _check_same_run(self, meta: CheckpointMeta, where: str) -> None:
         identity, digest = self.config.identity(), self.manifest.digest

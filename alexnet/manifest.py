@@ -163,7 +163,12 @@ def publish(
 
 def permanent_name(data: bytes) -> str:
     """Under which a manifest stays: `manifest-<first 12 digits of its SHA-256>.json`."""
-    return f"manifest-{hashlib.sha256(data).hexdigest()[:12]}.json"
+    return name_of(hashlib.sha256(data).hexdigest())
+
+
+def name_of(digest: str) -> str:
+    """The same of a manifest's digest (hex)."""
+    return f"manifest-{digest[:12]}.json"
 
 
 def locate(url: str) -> tuple[str, str]:

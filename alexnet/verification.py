@@ -34,11 +34,6 @@ def verify(made_from: Lineage, store: Store, problems: Iterable[str], how: str) 
     return [_manifest(made_from, store), _shards(made_from, problems, how)]
 
 
-def manifest_file(made_from: Lineage) -> str:
-    """Name under which the manifest stays, see `manifest.permanent_name`."""
-    return f"manifest-{made_from.manifest_digest[:12]}.json"
-
-
 def shards(made_from: Lineage) -> list[ShardDigest]:
     """Those of all splits."""
     return [shard for split in made_from.shards.values() for shard in split]
@@ -110,7 +105,7 @@ class DigestCheck:
 def _manifest(made_from: Lineage, store: Store) -> Verdict:
     rule, wanted = "manifest", f"SHA-256 {made_from.manifest_digest[:12]}"
     try:
-        found = manifests.read(store, manifest_file(made_from))
+        found = manifests.read(store, manifests.name_of(made_from.manifest_digest))
     except StoreUnavailableError:
         raise
     except AlexNetError as error:

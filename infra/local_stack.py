@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import secrets
 import shlex
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from infra.processes import BIN, ServerError, leave_on_signals, write_private
-from infra.servers import BUCKETS, NUM_CPUS, mlflow_server, ray_head, s3_server
+from infra.servers import BUCKETS, NUM_CPUS, mlflow_server, ray_head, ray_node, s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -45,8 +46,9 @@ def _serve(folder: Path, num_cpus: int) -> None:
         print("starting S3, MLflow and Ray ...", flush=True)
         env = stack.enter_context(s3_server(folder)).env()
         env["MLFLOW_TRACKING_URI"] = stack.enter_context(mlflow_server(folder, env))
-        head = stack.enter_context(ray_head(folder, env, num_cpus))
-        env |= {"RAY_API_SERVER_ADDRESS": head.job_address, "RAY_AUTH_MODE": "disabled"}
+        head = stack.enter_context(ray_head(folder, env, 0, token=secrets.token_hex(32)))
+        stack.enter_context(ray_node("ray-worker", folder, env, head, num_cpus))
+        env |= {"RAY_API_SERVER_ADDRESS": head.job_address, **head.auth}
         settings = folder / "env.sh"
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in env.items()]
         lines.append(f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n')
@@ -81,7 +83,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     default = REPOSITORY / "runs" / "stack"
     parser.add_argument("--dir", type=Path, default=default, help="for all data (runs/stack)")
-    parser.add_argument("--cpus", type=int, default=NUM_CPUS, metavar="N", help="%(default)s")
+    parser.add_argument(
+        "--cpus", type=int, default=NUM_CPUS, metavar="N", help="of the Ray cluster (%(default)s)"
+    )
     args = parser.parse_args(argv)
     if args.cpus < 1:
         parser.error(f"--cpus {args.cpus}: must be 1 or more")

@@ -86,6 +86,8 @@ class RayHead:
     gcs_address: str
     """For `ray.init`: host:port."""
     process: Process
+    auth: Mapping[str, str] = field(repr=False)
+    """Variables of whoever may use it: nodes, drivers and submitters."""
 
 
 @contextmanager
@@ -216,13 +218,16 @@ def mlflow_server(folder: Path, env: Mapping[str, str], database: str = "") -> I
 
 
 @contextmanager
-def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> Iterator[RayHead]:
+def ray_head(
+    folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS, token: str = ""
+) -> Iterator[RayHead]:
     """A Ray cluster of one node that accepts jobs.
 
     Args:
         folder: for its log; made if missing.
         env: what jobs inherit, such as that of the S3 and MLflow servers.
         num_cpus: that workers may claim.
+        token: without which nobody is let in; empty: every program of this machine is.
 
     Raises:
         ServerError: it does not start.
@@ -231,17 +236,18 @@ def ray_head(folder: Path, env: Mapping[str, str], num_cpus: int = NUM_CPUS) -> 
     gcs, dashboard, client = free_ports(3)
     # Not under `folder`: the path of a Unix socket has at most 107 characters.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else _NO_AUTH
     command = [
         *(*_RAY_START, "--head", f"--port={gcs}", f"--num-cpus={num_cpus}", *_own_ports()),
         *("--include-dashboard=true", f"--dashboard-host={HOST}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={temporary}"),
     ]
     try:
-        with running("ray", command, folder, environment(env, _RAY_SETTINGS)) as process:
-            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process)
-            process.wait_until(lambda: answers(f"{head.job_address}/api/version"))
+        with running("ray", command, folder, environment(env, auth, _RAY_SETTINGS)) as process:
+            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process, auth)
+            process.wait_until(lambda: answers(f"{head.job_address}/api/version", token))
             # Jobs can be listed only when the agent of the node runs that would start one.
-            process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/"))
+            process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/", token))
             yield head
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -263,12 +269,18 @@ def ray_node(
     Raises:
         ServerError: it does not start.
     """
+    # Its own, as on a machine of its own: one that shares the head's deletes what a job came with.
+    temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     command = [
         *(*_RAY_START, f"--address={head.gcs_address}", f"--num-cpus={num_cpus}", *_own_ports()),
+        f"--temp-dir={temporary}",
     ]
-    with running(name, command, folder, environment(env, _RAY_SETTINGS)) as process:
-        process.wait_until(lambda: "Ray runtime started" in process.log.read_text())
-        yield process
+    try:
+        with running(name, command, folder, environment(env, head.auth, _RAY_SETTINGS)) as process:
+            process.wait_until(lambda: "Ray runtime started" in process.log.read_text())
+            yield process
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 _RAY_START = (
@@ -277,8 +289,9 @@ _RAY_START = (
     f"--object-store-memory={256 * 2**20}",
 )
 
+_NO_AUTH = {"RAY_AUTH_MODE": "disabled"}
+
 _RAY_SETTINGS = {
-    "RAY_AUTH_MODE": "disabled",  # only this machine can reach it
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # nothing is left to move work to
 }
@@ -314,11 +327,12 @@ def _program(name: str, install: str) -> str:
     return found
 
 
-def answers(url: str) -> bool:
-    """Whether a server gives 200 for a page."""
+def answers(url: str, token: str = "") -> bool:
+    """Whether a server gives 200 for a page, to a bearer of the token if there is one."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with opener.open(url, timeout=5) as answer:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=5) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

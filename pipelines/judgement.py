@@ -93,7 +93,7 @@ def _champion(case: Case, evaluator: Evaluator) -> tuple[Predictions | None, str
 
 
 def _data(made_from: Lineage, data_url: str) -> tuple[Store, Manifest]:
-    known = f"{made_from.data_url}/{verification.manifest_file(made_from)}"
+    known = f"{made_from.data_url}/{manifests.name_of(made_from.manifest_digest)}"
     folder, name = manifests.locate(data_url or known)
     store = open_store(folder)
     return store, manifests.read(store, name)

@@ -14,9 +14,6 @@ from alexnet.run_record import RunRecord
 from alexnet.store import Store
 from pipelines import command
 
-DIGITS_DIR = Path("data") / "digits-64px"
-"""Where the embedded digits are written on first use."""
-
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -47,11 +44,7 @@ def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
     """
-    folder, name = manifests.locate(config.data.url or str(DIGITS_DIR))
-    store = open_store(folder)
-    if not config.data.url and not store.exists(MANIFEST_NAME):
-        digits.write(store)
-    manifest = manifests.read(store, name)
+    store, manifest = data(config)
     check_fit(config, manifest)
     storage = open_store(config.cluster.storage_url)
     storage.check_writable()
@@ -65,7 +58,25 @@ def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
         lambda run: open_store(f"{storage.url}/{run}"),
         fresh=fresh,
     )
-    return Inputs(config, _patient(config, folder), manifest, record, continued)
+    return Inputs(config, _patient(config, store.url), manifest, record, continued)
+
+
+def data(config: RunConfig) -> tuple[Store, Manifest]:
+    """The data set of a run, as it is now; the embedded one is written at its first use.
+
+    Raises:
+        DataError, StoreError: it cannot be read.
+    """
+    folder, name = manifests.locate(data_url(config))
+    store = open_store(folder)
+    if not config.data.url and not store.exists(MANIFEST_NAME):
+        digits.write(store)
+    return store, manifests.read(store, name)
+
+
+def data_url(config: RunConfig) -> str:
+    """Where the data set is. The embedded one is with the runs, where every node can read it."""
+    return config.data.url or f"{config.cluster.storage_url}/_data/digits-64px"
 
 
 def check_fit(config: RunConfig, manifest: Manifest) -> None:

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     options = {
         "--short-side": (int, None, "PX", "scale images down to this short side, e.g. 256"),
-        "--samples-per-shard": (int, 1000, "N", "%(default)s"),
+        "--samples-per-shard": (int, 1000, "N", "images of a shard (%(default)s)"),
         "--seed": (int, 0, "N", "of the order of the training images (%(default)s)"),
         "--val-share": (float, 0.05, "X", "of a source without validation images (%(default)s)"),
         "--max-rejects": (float, 0.01, "X", "share of images that may be unusable (%(default)s)"),

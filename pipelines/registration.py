@@ -6,8 +6,11 @@ from pathlib import Path
 from alexnet import decisions, journal, lineage, probe
 from alexnet.adapters import mlflow_registry
 from alexnet.adapters.mlflow_model import Candidate
+from alexnet.adapters.mlflow_registry import Registry
 from alexnet.checkpoint import CheckpointMeta
+from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, TrackingError
+from alexnet.lineage import Parent
 from pipelines import summary
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
@@ -55,8 +58,18 @@ def _candidate(current: Session, best: CheckpointMeta, folder: Path) -> Candidat
             current.record,
             current.tracked.run_id,
             best,
-            inputs.config.digest(),
+            inputs.config,
             journal.read(current.store),
             lineage.digests(inputs.store, manifest),
+            _parent(inputs.config),
         ),
     )
+
+
+def _parent(config: RunConfig) -> Parent | None:
+    """The version whose weights the training began with."""
+    digest = config.train.parent
+    if not digest:
+        return None
+    found = Registry(config.registry.model_name).with_weights(digest)
+    return Parent(str(found.number) if found else "unknown", digest)

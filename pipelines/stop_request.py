@@ -16,7 +16,15 @@ class StopRequest:
         self.event = threading.Event()
         self.signal = 0
         """Its number; 0 while there was none."""
+        self.why = ""
+        """The signal's name, or what else asked for it."""
         self._say = say
+
+    def ask(self, why: str) -> None:
+        """Wish it for a reason that is no signal."""
+        self.why = self.why or why
+        self.event.set()
+        self._say(f"{why}: a checkpoint now, and then the end.")
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -32,7 +40,6 @@ class StopRequest:
         del frame
         if self.signal:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal, self.why = number, signal.Signals(number).name
         self.event.set()
-        name = signal.Signals(number).name
-        self._say(f"{name}: a checkpoint now, and then the end. Once more ends at once.")
+        self._say(f"{self.why}: a checkpoint now, and then the end. Once more ends at once.")

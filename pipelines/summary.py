@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,11 +44,11 @@ def opening(inputs: Inputs, resources: Resources) -> str:
     )
 
 
-def stopped(current: Session, number: int) -> str:
+def stopped(current: Session, why: str) -> str:
     """How the run was ended before its end."""
     inputs = current.inputs
     return (
-        f"stopped by {signal.Signals(number).name} at step {current.lease.step}; "
+        f"stopped by {why} at step {current.lease.step}; "
         f"{_saved(current)}. Run {inputs.record.name} is kept in {inputs.run_url}; the same "
         "command goes on with it, --fresh begins another."
     )

@@ -48,7 +48,7 @@ def candidate(trained, record, run_id="0" * 32, **changes):
         record,
         run_id,
         trained.best,
-        trained.config.digest(),
+        trained.config,
         journal.read(trained.run),
         lineage.digests(trained.data, trained.manifest),
     )

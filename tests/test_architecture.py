@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import check_data, prepare_shards, promote, sync_tracking, train, verify
+from pipelines import (
+    check_data,
+    prepare_shards,
+    promote,
+    retrain,
+    status,
+    sync_tracking,
+    train,
+    verify,
+)
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "pipelines").glob("*.py"))
@@ -53,6 +62,8 @@ def test_a_script_is_short(path):
                 *("--require-approval", "--force", "--rollback", "--history"),
             },
         ),
+        (retrain.main, {"-h", "--help", "--set", "--dry-run", "--require-approval"}),
+        (status.main, {"-h", "--help", "--set"}),
         (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
@@ -65,7 +76,8 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
-    for script in ("train", "prepare_shards", "check_data", "sync_tracking", "promote", "verify"):
+    scripts = (train, prepare_shards, check_data, sync_tracking, promote, verify, retrain, status)
+    for script in (each.__name__.rpartition(".")[2] for each in scripts):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(
             [sys.executable, str(path), "--help"], cwd=tmp_path, capture_output=True, check=False

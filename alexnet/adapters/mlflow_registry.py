@@ -17,7 +17,7 @@ from alexnet.adapters import mlflow_model
 from alexnet.adapters.mlflow_connection import mended
 from alexnet.adapters.mlflow_model import Candidate
 from alexnet.errors import AlexNetError, ArtifactError, PromotionError
-from alexnet.lineage import Lineage, sha256
+from alexnet.lineage import RUN_KEY, Lineage, sha256
 
 LINEAGE, WEIGHTS = "lineage_sha256", "weights_sha256"
 """Tags of a version: the digests of its `lineage.json` and of its weights."""
@@ -120,6 +120,24 @@ class Registry:
             held = self._client.get_registered_model(self.name).aliases
         return {alias: int(number) for alias, number in held.items()}
 
+    def held(self, alias: str) -> Version | None:
+        """The version that an alias is set on; None if there is none, or no registered model yet.
+
+        Raises:
+            TrackingError: MLflow does not answer or refuses.
+        """
+        number = self.aliases().get(alias) if self.exists() else None
+        return self.find(str(number)) if number else None
+
+    def exists(self) -> bool:
+        """Whether there is such a registered model.
+
+        Raises:
+            TrackingError: MLflow does not answer or refuses.
+        """
+        with _errors(f"registered model {self.name}"):
+            return bool(self._client.search_registered_models(f"name = '{self.name}'"))
+
     def has(self, numbers: Collection[int | None]) -> bool:
         """Whether all of these versions exist.
 
@@ -129,6 +147,28 @@ class Registry:
         with _errors(f"registered model {self.name}"):
             found = self._client.search_model_versions(f"name = '{self.name}'")
         return {int(version.version) for version in found} >= set(numbers)
+
+    def made_by(self, run_key: str) -> Version | None:
+        """The version that a run has made, if it has.
+
+        Raises:
+            TrackingError: MLflow does not answer or refuses.
+        """
+        return self._tagged(RUN_KEY, run_key)
+
+    def with_weights(self, sha256: str) -> Version | None:
+        """A version that has just these weights.
+
+        Raises:
+            TrackingError: MLflow does not answer or refuses.
+        """
+        return self._tagged(WEIGHTS, sha256)
+
+    def _tagged(self, tag: str, value: str) -> Version | None:
+        with _errors(f"registered model {self.name}"):
+            found = self._client.search_model_versions(f"name = '{self.name}'")
+        numbers = sorted(int(each.version) for each in found if each.tags.get(tag) == value)
+        return self.find(str(numbers[0])) if numbers else None
 
     def find(self, reference: str) -> Version:
         """A version by its number or an alias.

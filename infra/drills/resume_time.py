@@ -4,7 +4,8 @@ import json
 import re
 import time
 
-from infra.drills.kills import calm
+from alexnet import digits
+from alexnet.adapters.object_store import open_store
 from infra.drills.surroundings import TWO, Settings, Surroundings, Training, expect, wait_until
 
 PAPER: Settings = {
@@ -20,7 +21,6 @@ PAPER: Settings = {
 def resume_time(place: Surroundings, run: str) -> int:
     """From `kill -9` of the command: the same one again, to its first new step."""
     place.set_nodes(1, 1)
-    calm(place, 2)  # has written the digits
     settings = PAPER | TWO | {"data.url": many_classes(place)}
     killed = place.train(run, settings)
     killed.reach(1)
@@ -60,13 +60,10 @@ def first_new_step(training: Training) -> float:
 
 def many_classes(place: Surroundings) -> str:
     """The digits as a data set of 1000 classes, most of them without images; its folder."""
-    source, folder = place.folder / "data" / "digits-64px", place.folder / "data" / "thousand"
+    folder = place.folder / "thousand"
     if not folder.exists():
-        folder.mkdir()
-        for path in source.iterdir():
-            (folder / path.name).symlink_to(path)
-        manifest = json.loads((source / "manifest.json").read_text())
+        digits.write(open_store(str(folder)))
+        manifest = json.loads((folder / "manifest.json").read_text())
         manifest["classes"] += [f"none-{number}" for number in range(10, 1000)]
-        (folder / "manifest.json").unlink()
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return str(folder)

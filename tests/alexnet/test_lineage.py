@@ -64,7 +64,7 @@ def test_restarts_and_skipped_samples_are_told(run):
         event("started", 5, workers=3),  # the same one, in two parts of the journal
     ]
     record = new_record(run.config, run.manifest, "run")
-    made = lineage.of_run(record, "r", run.best, "digest", events, {})
+    made = lineage.of_run(record, "r", run.best, run.config, events, {})
     assert [(start.time_ms, start.workers) for start in made.starts] == [(2, 2), (5, 3)]
     assert [epoch.skipped for epoch in made.ledger] == [1]
     tags = made.tags()

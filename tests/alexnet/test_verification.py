@@ -74,12 +74,12 @@ def test_many_wrong_shards_are_counted(made_from, data):
 def test_a_newer_manifest_changes_nothing_and_a_missing_one_is_told(made_from, data):
     (data / manifests.MANIFEST_NAME).write_text("newer")
     assert broken(quick(made_from, data)) == {}
-    (data / verification.manifest_file(made_from)).unlink()
+    (data / manifests.name_of(made_from.manifest_digest)).unlink()
     assert "manifest" in broken(quick(made_from, data))
 
 
 def test_another_manifest_under_the_name_is_told(made_from, data):
-    file = data / verification.manifest_file(made_from)
+    file = data / manifests.name_of(made_from.manifest_digest)
     file.write_text(file.read_text().replace('"tiny"', '"other"'))
     (verdict, _) = quick(made_from, data)
     assert not verdict.holds

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
@@ -45,9 +46,13 @@ def is_free(url):
         return attempt.connect_ex((target.hostname, target.port)) != 0
 
 
-def status(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.status
+def status(url, **headers):
+    try:
+        request = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,9 @@ def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
     buckets = boto3.session.Session().client("s3").list_buckets()["Buckets"]
     assert {bucket["Name"] for bucket in buckets} == set(servers.BUCKETS)
     assert status(f"{env['MLFLOW_TRACKING_URI']}/health") == 200
-    assert status(f"{env['RAY_API_SERVER_ADDRESS']}/api/version") == 200
+    token = {"Authorization": f"Bearer {env['RAY_AUTH_TOKEN']}"}
+    assert status(f"{env['RAY_API_SERVER_ADDRESS']}/api/version", **token) == 200
+    assert status(f"{env['RAY_API_SERVER_ADDRESS']}/api/version") == 401
 
 
 @pytest.mark.slow
@@ -87,10 +94,10 @@ def test_secrets_are_in_private_files_only(stack):
     folder, _, env, output = stack
     for name in ("env.sh", "s3.json"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
-    secret = env["AWS_SECRET_ACCESS_KEY"]
-    for path in (output, *folder.glob("*.log")):
-        assert secret not in path.read_text(errors="replace"), path
-    assert not processes_with(secret)
+    for name in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN"):
+        for path in (output, *folder.glob("*.log")):
+            assert env[name] not in path.read_text(errors="replace"), path
+        assert not processes_with(env[name])
 
 
 @pytest.mark.slow

@@ -1,0 +1,65 @@
+"""Retrain if there is something new to learn, and promote what comes of it if it is better.
+
+Any scheduler may call this as often as it likes: one that was interrupted is gone on with, and what
+was learnt already is not learnt again.
+"""
+
+import argparse
+import sys
+from contextlib import suppress
+
+from alexnet import retraining
+from alexnet.adapters import mlflow_connection
+from alexnet.adapters.object_store import open_store
+from alexnet.errors import LeaseError, StoreError
+from alexnet.lease import Lease
+from pipelines import command
+from pipelines.retraining_steps import Steps
+
+BUSY = 5
+"""Exit status."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is to be done; the exit status."""
+    config = command.config(args)
+    store = open_store(retraining.url(config))
+    mlflow_connection.connect()
+    steps = Steps(config, store, require_approval=args.require_approval)
+    if args.dry_run:
+        plan, _ = steps.plan()
+        print(f"{config.registry.model_name}: would {plan.action}: {plan.reason}")
+        return 0
+    lease = Lease(store, steps.stop.event.set)
+    try:
+        lease.take(f"retraining of {config.registry.model_name}", "")
+    except LeaseError as error:
+        print(f"retrain: {error}", file=sys.stderr)
+        return BUSY
+    try:
+        return steps.run(lease)
+    finally:
+        with suppress(StoreError):  # it runs out by itself
+            lease.release()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = command.parser("retrain", __doc__)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
+    parser.add_argument(
+        "--require-approval", action="store_true", help="promote only what a person has approved"
+    )
+    parser.epilog = (
+        "Exit status: 0 promoted, or nothing is new; 2 an error to act on; 3 refused by the gate, "
+        "or ended by a limit; 4 a person has to approve it; 5 another process is at work; 130 or "
+        "143 stopped by a signal, with a checkpoint."
+    )
+    args = parser.parse_args(argv)
+    return command.guarded("retrain", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

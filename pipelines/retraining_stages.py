@@ -1,0 +1,89 @@
+"""Training and judging, as stages of a retraining that can be gone on with."""
+
+import dataclasses
+
+from alexnet import decisions, journal, manifest, run_record, warm_start
+from alexnet.adapters.console import Console
+from alexnet.adapters.mlflow_registry import Registry, Version
+from alexnet.adapters.object_store import open_store
+from alexnet.artifact import DATA
+from alexnet.classifier import WEIGHTS
+from alexnet.config import NameConfig, RunConfig
+from alexnet.decisions import DecisionLog
+from alexnet.limits import Limits
+from alexnet.progress import Event
+from alexnet.retraining import Retraining
+from alexnet.succession import Succession
+from pipelines import hook, launch, promotion, training
+from pipelines.promotion import Wish
+from pipelines.stop_request import StopRequest
+
+
+def train(
+    config: RunConfig,
+    registry: Registry,
+    current: Retraining,
+    limits: Limits,
+    stop: StopRequest,
+    console: Console,
+) -> Version | None:
+    """The version that a retraining makes, or has made before; None if it was stopped.
+
+    Args:
+        config: as it is wanted; the data is that of the retraining, though newer may be there.
+        registry: of the model.
+        current: the retraining.
+        limits: what it may take.
+        stop: ends the training, with a checkpoint.
+        console: shows what happens.
+
+    Raises:
+        AlexNetError: something that the user can mend; the next call goes on.
+    """
+    config = _pinned(config, current)
+    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    if current.parent and not run.exists(warm_start.NAME):
+        with registry.fetched(registry.find(str(current.parent))) as (folder, _):
+            warm_start.put(run, folder / DATA / WEIGHTS)
+    if run.exists(run_record.NAME):
+        for event in sorted(journal.read(run), key=lambda event: event.time_ms):
+            limits.exceeded(event)
+        record = run_record.read(run)
+        if record.status == "FINISHED":  # and the retraining was killed before it knew
+            return registry.made_by(record.key)
+
+    def watch(event: Event) -> None:
+        reason = limits.exceeded(event)
+        if reason and not stop.why:
+            stop.ask(reason)
+
+    result = training.run(launch.prepare(config), stop, console, [watch])
+    return result.version if result else None
+
+
+def judge(config: RunConfig, registry: Registry, current: Retraining, *, approval: bool) -> int:
+    """Promote the version or not, unless that was decided before; the exit status of it.
+
+    Raises:
+        AlexNetError: something that the user can mend; the next call goes on.
+    """
+    log = DecisionLog(open_store(registry.decisions_url()))
+    told = hook.teller(config.registry.on_decision, print)
+    succession = Succession(registry, log, told, print)
+    decided = decisions.last_about(succession.settle(), current.version)
+    if decided:
+        return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED
+    wish = Wish(version=str(current.version), require_approval=approval)
+    return promotion.promote(succession, registry, config.gate, wish)
+
+
+def _pinned(config: RunConfig, to: Retraining) -> RunConfig:
+    """The same as the run of a retraining: its data, its weights to begin with, its name."""
+    folder, _ = manifest.locate(launch.data_url(config))
+    url = f"{folder}/{manifest.name_of(to.ingredients.manifest_digest)}"
+    return dataclasses.replace(
+        config,
+        run=NameConfig(name=to.run_name),
+        data=dataclasses.replace(config.data, url=url),
+        train=dataclasses.replace(config.train, parent=to.parent_weights),
+    )

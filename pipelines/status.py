@@ -1,0 +1,90 @@
+"""Show on one screen who is champion, what was retrained and decided, and what is at work."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+from alexnet import decisions, lease, retraining
+from alexnet.adapters import mlflow_connection
+from alexnet.adapters.mlflow_registry import Registry, Version
+from alexnet.adapters.object_store import open_store
+from alexnet.config import RunConfig
+from alexnet.decisions import Decision, DecisionLog
+from alexnet.retraining import Retraining
+from pipelines import command
+
+MOST = 10
+"""Retrainings and decisions that are shown."""
+
+
+def run(args: argparse.Namespace) -> None:
+    """Look at the registry and the storage, and print what is there."""
+    config = command.config(args)
+    mlflow_connection.connect()
+    registry = Registry(config.registry.model_name)
+    held = {alias: registry.held(alias) for alias in ("champion", "previous", "challenger")}
+    made = DecisionLog(open_store(registry.decisions_url())).read() if registry.exists() else []
+    parts = [
+        [f"{alias:11} {_version(version)}" for alias, version in held.items()],
+        [f"{'at work':11} {_at_work(config)}"],
+        ["", "retrainings", *_retrainings(config)],
+        ["", "decisions", *_decisions(made)],
+    ]
+    print("\n".join(line for part in parts for line in part))
+
+
+def _version(version: Version | None) -> str:
+    if not version:
+        return "none"
+    return (
+        f"version {version.number}, top-1 {float(version.tags.get('top1', 'nan')):.4f}, "
+        f"{version.tags.get('decision', 'not judged')}, data "
+        f"{version.tags.get('manifest_digest', 'unknown')[:12]}, code "
+        f"{version.tags.get('git_commit', 'unknown')[:12]}"
+    )
+
+
+def _at_work(config: RunConfig) -> str:
+    store = open_store(retraining.url(config))
+    holder = lease.read(store)
+    if not holder or holder.is_dead:
+        return "nobody"
+    begun = retraining.read(store)
+    last = begun[-1] if begun and begun[-1].state != "ended" else None
+    what = f"retraining {last.number}, {last.state}" if last else "planning"
+    return f"{what}, by process {holder.pid} on {holder.host}, seen {_when(holder.renewed_ms)}"
+
+
+def _retrainings(config: RunConfig) -> list[str]:
+    done = retraining.read(open_store(retraining.url(config)))
+    return [_retraining(each) for each in done[-MOST:]] or ["  none"]
+
+
+def _retraining(each: Retraining) -> str:
+    took = f", {(each.ended_ms - each.begun_ms) / 60_000:.1f} min" if each.ended_ms else ""
+    cost = f", cost {each.cost:.2f}" if each.cost else ""
+    version = f"version {each.version} " if each.version else ""
+    return (
+        f"{each.number:4d}  {_when(each.begun_ms)}  {version}{each.outcome or each.state}; "
+        f"{each.reason}{took}{cost}"
+    )
+
+
+def _decisions(made: list[Decision]) -> list[str]:
+    return decisions.history(made[-MOST:]).splitlines()
+
+
+def _when(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = command.parser("status", __doc__)
+    parser.epilog = "Exit status: 0 shown, 2 an error to act on."
+    args = parser.parse_args(argv)
+    return command.guarded("status", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""One training, from what was checked to a version of the registered model."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from alexnet.adapters import ray_cluster, ray_runner
+from alexnet.adapters.console import Console
+from alexnet.progress import Event
+from pipelines import open_session, preflight, registration, summary
+from pipelines.launch import Inputs
+from pipelines.session import Session
+from pipelines.stop_request import StopRequest
+
+
+def run(
+    inputs: Inputs,
+    stop: StopRequest,
+    console: Console,
+    watchers: Sequence[Callable[[Event], None]] = (),
+) -> summary.Result | None:
+    """Train, register, and say what came of it.
+
+    Args:
+        inputs: of the run.
+        stop: ends it before its end, with a checkpoint.
+        console: shows what happens.
+        watchers: called with each event, too.
+
+    Returns:
+        None if it was ended before its end.
+
+    Raises:
+        AlexNetError: something that the user can mend; the same command goes on.
+    """
+    begun = time.monotonic()
+    ray_cluster.connect()
+    try:
+        resources = ray_cluster.claim(inputs.config.cluster)
+        preflight.quick(inputs, resources, console.say)
+        opened = open_session.opened(inputs, stop.event.set, console.say)
+        with stop.on_signals(), opened as current:
+            console.say(summary.opening(inputs, resources))
+            try:
+                result = _train(current, resources, stop, console, watchers)
+            finally:
+                console.close()
+                ray_cluster.disconnect()  # no worker is left when another may take the run
+            if not result:
+                current.stop("KILLED")
+                console.say(summary.stopped(current, stop.why))
+                return None
+    finally:
+        ray_cluster.disconnect()
+    console.say(summary.closing(result, time.monotonic() - begun, current.tracked))
+    return result
+
+
+def _train(
+    current: Session,
+    resources: ray_cluster.Resources,
+    stop: StopRequest,
+    console: Console,
+    watchers: Sequence[Callable[[Event], None]],
+) -> summary.Result | None:
+    """Train to the end and register what came of it; None if somebody wanted it to stop."""
+    inputs = current.inputs
+    end = ray_runner.train(
+        inputs.config,
+        inputs.manifest,
+        inputs.store,
+        checkpoints=current.checkpoints,
+        resources=resources,
+        watchers=(console.show, current.watch, *watchers),
+        stop=stop.event,
+    )
+    current.lease.check()
+    return registration.run(current, stop, console.say) if end == "done" else None

@@ -1,0 +1,240 @@
+"""New data is learnt, judged and promoted once, whoever calls how often and whatever is killed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from alexnet import manifest, retraining
+from alexnet.adapters.mlflow_registry import Registry
+from alexnet.adapters.object_store import open_store
+from pipelines import retrain
+from pipelines import status as status_command
+from tests.pipelines.test_promote import LENIENT
+from tests.pipelines.test_train import TINY
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+class Retraining:
+    """A registered model of its own, its data, and the command."""
+
+    def __init__(self, folder, data, capfd):
+        self.name, self.data, self._capfd = f"m-{uuid.uuid4().hex[:8]}", data, capfd
+        self._file, self.storage = folder / "tiny.toml", folder / "runs"
+        self._file.write_text(TINY.format(url=data, storage=self.storage))
+
+    def arguments(self, *more):
+        return [str(self._file), f"--set=registry.model_name={self.name}", *LENIENT, *more]
+
+    def __call__(self, *more):
+        """Exit status and what was said."""
+        self._capfd.readouterr()
+        status = retrain.main(self.arguments(*more))
+        said = self._capfd.readouterr()
+        return status, said.out + said.err
+
+    def start(self, *more):
+        """In a process of its own."""
+        command = [sys.executable, str(ROOT / "pipelines" / "retrain.py"), *self.arguments(*more)]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+        )
+
+    @property
+    def store(self):
+        return open_store(f"{self.storage}/_retraining/{self.name}")
+
+    @property
+    def outcomes(self):
+        return [each.outcome for each in retraining.read(self.store)]
+
+    def publish_less(self):
+        """Another manifest of the same folder: without the last training shard."""
+        store = open_store(str(self.data))
+        known = manifest.read(store)
+        splits = {split: list(known.split(split)) for split in known.splits}
+        splits["train"] = splits["train"][:-1]
+        manifest.publish(store, known.name, known.classes, known.colour, splits)
+
+
+@pytest.fixture
+def model(tiny_url, job_cluster, mlflow_url, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    monkeypatch.setenv("GIT_COMMIT", "abc")
+    monkeypatch.chdir(tmp_path)
+    return Retraining(tmp_path, shutil.copytree(tiny_url, tmp_path / "data"), capfd)
+
+
+LEARNS = ("--set=train.epochs=8",)
+
+
+def test_new_data_is_learnt_once_and_judged(model):
+    status, said = model("--dry-run")
+    assert (status, said) == (0, f"{model.name}: would train: the first training\n")
+    assert not model.storage.exists()
+
+    status, said = model(*LEARNS)
+    assert (status, Registry(model.name).aliases()) == (0, {"champion": 1, "challenger": 1})
+    assert "retraining 1: version 1 promoted" in said
+
+    status, said = model(*LEARNS)
+    assert (status, model.outcomes) == (0, ["promoted"])
+    assert said.startswith(f"{model.name}: skip: champion version 1 has the same data")
+
+    model.publish_less()
+    status, said = model(*LEARNS)
+    assert said.startswith(f"{model.name}: train: new data\n")
+    assert (status, model.outcomes) == (3, ["promoted", "refused"])
+    version = Registry(model.name).find("challenger")
+    newest = manifest.read(open_store(str(model.data)))
+    assert (version.number, version.tags["manifest_digest"]) == (2, newest.digest)
+
+    status, said = model(*LEARNS)
+    assert status == 0
+    assert "skip: retraining 2 had the same data, configuration and code: refused" in said
+
+
+def wait_for(process, pattern):
+    """Read what a process says until it says this."""
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return
+    pytest.fail(f"ended with {process.wait()} before it said {pattern}")
+
+
+@pytest.mark.parametrize("moment", [r"step=16/", r"^registered|^best", r"is champion"])
+def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, moment):
+    killed = model.start(*LEARNS)
+    wait_for(killed, moment)
+    killed.kill()
+    killed.wait()
+    model.publish_less()
+    before = len(retraining.read(model.store))
+    status, said = model(*LEARNS)
+    assert status == 0
+    assert f"{model.name}: continue: retraining 1 was interrupted" in said
+    (only,) = retraining.read(model.store)
+    assert (before, only.outcome, only.version) == (1, "promoted", 1)
+    version = Registry(model.name).find("champion")
+    assert version.number == 1
+    newest = manifest.read(open_store(str(model.data)))
+    assert version.tags["manifest_digest"] == only.ingredients.manifest_digest != newest.digest
+
+
+HOLD = """
+import sys
+from alexnet.adapters.object_store import open_store
+from alexnet.lease import Lease
+lease = Lease(open_store(sys.argv[1]))
+lease.take("a retraining")
+print("held", flush=True)
+sys.stdin.read()
+lease.release()
+"""
+
+
+@contextmanager
+def held(model):
+    """Another process is at work; its number."""
+    command = [sys.executable, "-c", HOLD, model.store.url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.stdin.close()
+
+
+def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
+    with held(model) as holder:
+        status, said = model()
+    assert (status, said.count("\n")) == (5, 1)
+    assert f"retraining of {model.name}: process {holder} on " in said
+    assert said.endswith("is at work on it. Wait for its end.\n")
+    assert retraining.read(model.store) == []
+
+
+def test_a_signal_stops_it_with_a_checkpoint_and_the_next_call_goes_on(model):
+    stopped = model.start(*LEARNS)
+    wait_for(stopped, r"step=16/")
+    stopped.send_signal(signal.SIGTERM)
+    stopped.stdout.read()
+    assert stopped.wait() == 128 + signal.SIGTERM
+    assert [each.state for each in retraining.read(model.store)] == ["training"]
+    status, said = model(*LEARNS)
+    assert status == 0
+    assert "(continued)" in said
+
+
+def test_a_training_that_takes_too_long_is_ended_and_not_begun_again(model):
+    limit = "--set=retrain.max_hours=0.000001"
+    status, said = model(limit)
+    assert (status, model.outcomes) == (3, ["too long"])
+    assert "retrain.max_hours = 1e-06 is reached: a checkpoint now, and then the end" in said
+    status, said = model(limit)
+    assert (status, model.outcomes) == (0, ["too long"])
+    assert "skip: retraining 1 had the same data, configuration and code: too long" in said
+
+
+def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
+    warm = ("--set=retrain.warm_start=true", *LEARNS)
+    assert model(*warm)[0] == 0
+    model.publish_less()
+    _, said = model(*warm)
+    first, second = retraining.read(model.store)
+    registry = Registry(model.name)
+    champion = registry.find("1")
+    assert (first.parent, second.parent) == (None, 1)
+    assert second.parent_weights == champion.tags["weights_sha256"]
+    tags = registry.find("2").tags
+    assert (champion.tags["parent_version"], tags["parent_version"]) == ("none", "1")
+    assert tags["recipe_digest"] == champion.tags["recipe_digest"]
+    losses = [float(loss) for loss in re.findall(r"step=1/.*train/loss=([\d.]+)", said)]
+    assert losses[0] < 0.9  # a guess has ln 3 = 1.0986
+    status, said = model(*warm)
+    assert (status, len(retraining.read(model.store))) == (0, 2)
+
+
+def test_status_shows_champion_retrainings_and_decisions(model, capfd):
+    show = model.arguments()
+    assert status_command.main(show) == 0
+    assert capfd.readouterr().out == (
+        "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n\n"
+        "retrainings\n  none\n\ndecisions\nnothing was decided yet\n"
+    )
+    model(*LEARNS)
+    with held(model) as holder:
+        assert status_command.main(show) == 0
+    said = capfd.readouterr().out
+    assert re.search(r"^champion    version 1, top-1 [01]\.\d+, promoted \(decision 1\)", said)
+    assert f"at work     planning, by process {holder} on " in said
+    assert re.search(r"^   1  .* UTC  version 1 promoted; the first training, ", said, re.M)
+    assert "version 1 promoted, champion 1, by " in said
+
+
+def test_what_it_has_cost_is_written_down(model):
+    model("--set=retrain.worker_hour_price=3600")
+    (only,) = retraining.read(model.store)
+    seconds = (only.ended_ms - only.begun_ms) / 1000
+    assert 0 < only.cost < 2 * seconds
+
+
+def test_one_that_a_person_has_to_approve_waits_and_then_goes_on(model):
+    status, _ = model("--require-approval", *LEARNS)
+    assert (status, model.outcomes) == (4, ["waits for approval"])
+    registry = Registry(model.name)
+    registry.tell(1, {"approval": "approved"}, {})
+    status, said = model("--require-approval", *LEARNS)
+    assert (status, model.outcomes) == (0, ["promoted"])
+    assert "continue: retraining 1 waits for approval" in said
+    assert registry.aliases()["champion"] == 1
