@@ -112,7 +112,7 @@ def _pattern(shown: str) -> str:
 
 def _plain(line: str) -> str:
     """The line without what differs from one machine or day to another."""
-    line = re.sub(r"\b[0-9a-f]{8,}\b|\d+(?:\.\d+)?(?:e-\d+)?", "0", line)
+    line = re.sub(r"\b[0-9a-f]{8,}\b|(?:(?<!\S)[+-])?\d+(?:\.\d+)?(?:e-\d+)?", "0", line)
     return re.sub(r"\s+", " ", line).strip()
 
 

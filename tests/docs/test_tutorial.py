@@ -75,6 +75,7 @@ def test_what_a_page_could_not_mean_is_refused(page, message):
     [
         (("top-1 0.9917",), "best  top-1 0.9\ntop-1 0.98\n", None),
         (("run 7b9c3bab3fb8 at x",), "run 0f1e2d3c4b5a at x", None),
+        (("worst: 9 -0.0312",), "worst: 7 +0.0000", None),
         (("by ...", "p = 7.3e-51"), "by root@host\np = 1", None),
         (("one", "two"), "two\none\n", "two"),
         (("promoted",), "refused\n", "promoted"),
