@@ -11,6 +11,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -76,8 +77,16 @@ class Parent(NamedTuple):
 
 
 def installed() -> dict[str, str]:
-    """Version of every package of this environment, by name."""
-    found = {package.metadata["Name"]: package.version for package in metadata.distributions()}
+    """Version of every package of this environment, by name.
+
+    Folders that an interrupted installation has left without a description are no packages.
+    """
+    found = {}
+    for package in metadata.distributions():
+        with suppress(FileNotFoundError):
+            name, version = package.metadata["Name"], package.metadata["Version"]
+            if name and version:
+                found[name] = version
     return dict(sorted(found.items()))
 
 

@@ -85,3 +85,12 @@ def test_the_image_is_named_if_its_environment_does(run, monkeypatch):
     assert candidate(run, record).lineage.tags()["image_digest"] == "unknown"
     monkeypatch.setenv("IMAGE_DIGEST", "sha256:0123")
     assert candidate(run, record).lineage.tags()["image_digest"] == "sha256:0123"
+
+
+def test_what_an_interrupted_installation_left_is_no_package(tmp_path, monkeypatch):
+    for name in ("half-1.0.dist-info", "whole-1.0.dist-info", "~alf-1.0.dist-info"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "whole-1.0.dist-info" / "METADATA").write_text("Name: whole\nVersion: 1.0\n")
+    (tmp_path / "gone-1.0.dist-info").symlink_to(tmp_path / "nowhere")
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    assert lineage.installed() == {"whole": "1.0"}
