@@ -48,7 +48,7 @@ def _serve(folder: Path, num_cpus: int) -> None:
         env["MLFLOW_TRACKING_URI"] = stack.enter_context(mlflow_server(folder, env))
         head = stack.enter_context(ray_head(folder, env, 0, token=secrets.token_hex(32)))
         stack.enter_context(ray_node("ray-worker", folder, env, head, num_cpus))
-        env |= {"RAY_API_SERVER_ADDRESS": head.job_address, **head.auth}
+        env |= {"RAY_API_SERVER_ADDRESS": head.job_address, **head.access}
         settings = folder / "env.sh"
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in env.items()]
         lines.append(f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n')

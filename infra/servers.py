@@ -86,7 +86,7 @@ class RayHead:
     gcs_address: str
     """For `ray.init`: host:port."""
     process: Process
-    auth: Mapping[str, str] = field(repr=False)
+    access: Mapping[str, str] = field(repr=False)
     """Variables of whoever may use it: nodes, drivers and submitters."""
 
 
@@ -121,8 +121,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
             process.wait_until(lambda: _has_buckets(server))
             yield server
     finally:
-        for left in (f"s3-{port}", f"s3-grpc-{others[0]}"):
-            Path(f"/tmp/seaweedfs-{left}.sock").unlink(missing_ok=True)  # noqa: S108 - its choice
+        for number in (port, *others):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):  # noqa: S108 - its choice
+                left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -236,15 +237,16 @@ def ray_head(
     gcs, dashboard, client = free_ports(3)
     # Not under `folder`: the path of a Unix socket has at most 107 characters.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else _NO_AUTH
+    access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else _NO_AUTH
+    access = access | LOOPBACK_ONLY
     command = [
         *(*_RAY_START, "--head", f"--port={gcs}", f"--num-cpus={num_cpus}", *_own_ports()),
         *("--include-dashboard=true", f"--dashboard-host={HOST}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={temporary}"),
     ]
     try:
-        with running("ray", command, folder, environment(env, auth, _RAY_SETTINGS)) as process:
-            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process, auth)
+        with running("ray", command, folder, environment(env, access, _RAY_SETTINGS)) as process:
+            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process, access)
             process.wait_until(lambda: answers(f"{head.job_address}/api/version", token))
             # Jobs can be listed only when the agent of the node runs that would start one.
             process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/", token))
@@ -276,15 +278,28 @@ def ray_node(
         f"--temp-dir={temporary}",
     ]
     try:
-        with running(name, command, folder, environment(env, head.auth, _RAY_SETTINGS)) as process:
+        with running(
+            name, command, folder, environment(env, head.access, _RAY_SETTINGS)
+        ) as process:
             process.wait_until(lambda: "Ray runtime started" in process.log.read_text())
             yield process
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""By which Ray takes the loopback's address for what it is, as it does by default on the systems
+named; else it takes that of another interface, and listens on all of them."""
+
+_RAY = (
+    "from ray._private import ray_constants, services; "
+    "services.resolve_ip_for_localhost = str; ray_constants.ENABLE_RAY_CLUSTER = True; "
+    "from ray.scripts.scripts import main; main()"
+)
+"""The `ray` command, which would then refuse a second node."""
+
 _RAY_START = (
-    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--node-ip-address={HOST}"),
+    *(sys.executable, "-c", _RAY, "start", "--block", f"--node-ip-address={HOST}"),
     *("--num-gpus=0", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
     f"--object-store-memory={256 * 2**20}",
 )

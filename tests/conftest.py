@@ -21,6 +21,10 @@ hypothesis.settings.load_profile("patient")
 PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
+def pytest_configure():
+    os.environ.update(servers.LOOPBACK_ONLY)  # Ray reads it when it is imported
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quiet_surroundings():
     """Nothing of the caller's cluster, tracker or credentials reaches a test, or is written to."""
@@ -33,6 +37,8 @@ def quiet_surroundings():
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        for name, value in servers.LOOPBACK_ONLY.items():
+            patch.setenv(name, value)
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         yield
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.config import ClusterConfig
@@ -61,6 +62,9 @@ def connect() -> None:
         if address:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
+            # As it is by default where Ray supports no other nodes; else it listens on all of a
+            # laptop's interfaces, whatever address it is given.
+            ray_constants.ENABLE_RAY_CLUSTER = False
             # A laptop may have one core; two workers then share it.
             cpus = max(CPU_WORKERS, os.cpu_count() or 1)
             ray.init(

@@ -159,8 +159,7 @@ class Surroundings:
     @property
     def env(self) -> dict[str, str]:
         """Of a training on the cluster."""
-        own = {"RAY_ADDRESS": self.head.gcs_address, "RAY_AUTH_MODE": "disabled"}
-        return environment(self._env, own)
+        return environment(self._env, self.head.access, {"RAY_ADDRESS": self.head.gcs_address})
 
     def reset(self) -> None:
         """Everything answers, and nothing is left of the drill before but its nodes."""

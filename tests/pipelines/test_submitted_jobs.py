@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from infra.processes import BIN
-from tests import closure_venv
+from tests import closure_venv, listening
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +96,13 @@ def test_a_training_and_a_retraining_run_from_the_files_that_come_with_the_job(
     status, said = submit(python, env, tmp_path, "again", "pipelines/retrain.py", *SMALL)
     assert status == 0, said
     assert "skip: retraining 1 had the same data, configuration and code: refused" in said
+
+
+def test_every_port_of_the_stack_is_bound_to_the_loopback_interface(stack):
+    _, _, process = stack
+    beyond, ports = listening.foreign(process.pid)
+    assert beyond == []
+    assert ports > 20
 
 
 def test_no_secret_is_in_anything_that_was_written(stack):

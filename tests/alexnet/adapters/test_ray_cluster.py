@@ -1,5 +1,8 @@
 """What a run gets of a cluster, or why it does not."""
 
+import subprocess
+import sys
+
 import pytest
 
 from alexnet.adapters import ray_cluster
@@ -7,6 +10,16 @@ from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import ClusterConfig
 from alexnet.errors import ClusterError
 from infra.processes import free_ports
+from tests import listening
+
+CONNECT = """
+import sys
+from alexnet.adapters import ray_cluster
+ray_cluster.connect()
+print("connected", flush=True)
+sys.stdin.read()
+ray_cluster.disconnect()
+"""
 
 
 @pytest.fixture
@@ -39,3 +52,15 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(ClusterError, match=r"RAY_ADDRESS = 127\.0\.0\.1:\d+: does not answer"):
         ray_cluster.connect()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_this_machine_alone_is_reached_from_no_other(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", CONNECT], **pipes) as process:
+        assert process.stdout.readline() == "connected\n"
+        beyond, ports = listening.foreign(process.pid)
+        process.communicate("")
+    assert beyond == []
+    assert ports > 3
