@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from alexnet import ticks
 from alexnet.errors import ConfigError
 
 MIN_IMAGE_PX = 63
@@ -382,8 +383,19 @@ class RetrainConfig:
     worker_hour_price: float = 0.0
     """What a worker costs an hour, in the currency of your choice."""
 
+    schedule: str = ""
+    """When a scheduler calls, as five fields of cron, such as `0 3 * * 1`. `pipelines/status.py`
+    shows the next time, and `make schedule` keeps to it. Empty: it is not known here."""
+
+    timezone: str = "UTC"
+    """In whose clock, such as `Europe/Berlin`."""
+
     def __post_init__(self) -> None:
         check = checker(self, "retrain")
+        cron = "must be five fields of cron, such as '0 3 * * 1': Mondays at 3"
+        check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
+        zone = "must be a time zone, such as 'Europe/Berlin'"
+        check("timezone", ticks.is_timezone(self.timezone), zone)
         for key in ("max_hours", "max_cost", "worker_hour_price"):
             check(key, getattr(self, key) >= 0, "must be 0 or more")
         priced = not self.max_cost or self.worker_hour_price > 0

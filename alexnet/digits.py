@@ -31,7 +31,7 @@ def write(store: Store) -> Manifest:
         DataError: a data set is already there.
         StoreError: it cannot be written.
     """
-    everything = list(_samples())
+    everything = list(samples())
     splits = {
         "train": [s for i, s in enumerate(everything) if i % VAL_EVERY],
         "val": everything[::VAL_EVERY],
@@ -40,7 +40,8 @@ def write(store: Store) -> Manifest:
     return shards.write_dataset(store, "digits", classes, splits, SAMPLES_PER_SHARD)
 
 
-def _samples() -> Iterator[Sample]:
+def samples() -> Iterator[Sample]:
+    """All of them, in an order that is the same each time."""
     from sklearn.datasets import load_digits
 
     scans, labels = load_digits(return_X_y=True)

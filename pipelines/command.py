@@ -20,15 +20,20 @@ EMBEDDED = CONFIGS / "digits.toml"
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with the arguments of a command that reads a run's configuration."""
     made = argparse.ArgumentParser(prog=f"python pipelines/{name}.py", description=description)
-    made.add_argument(
+    add_run(made)
+    return made
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Let a command read a run's configuration."""
+    parser.add_argument(
         "config",
         type=Path,
         nargs="?",
         default=EMBEDDED,
         help="TOML file of the run (default: the embedded digits)",
     )
-    _add_set(made)
-    return made
+    _add_set(parser)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

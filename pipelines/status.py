@@ -4,7 +4,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from alexnet import decisions, lease, retraining
+from alexnet import decisions, lease, retraining, ticks
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     made = DecisionLog(open_store(registry.decisions_url())).read() if registry.exists() else []
     parts = [
         [f"{alias:11} {_version(version)}" for alias, version in held.items()],
-        [f"{'at work':11} {_at_work(config)}"],
+        [f"{'at work':11} {_at_work(config)}", f"{'next':11} {_next(config)}"],
         ["", "retrainings", *_retrainings(config)],
         ["", "decisions", *_decisions(made)],
     ]
@@ -53,6 +53,14 @@ def _at_work(config: RunConfig) -> str:
     last = begun[-1] if begun and begun[-1].state != "ended" else None
     what = f"retraining {last.number}, {last.state}" if last else "planning"
     return f"{what}, by process {holder.pid} on {holder.host}, seen {_when(holder.renewed_ms)}"
+
+
+def _next(config: RunConfig) -> str:
+    cron, timezone = config.retrain.schedule, config.retrain.timezone
+    if not cron:
+        return "no retrain.schedule"
+    tick = ticks.next_after(cron, timezone, datetime.now(UTC))
+    return f"{_when(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
 
 
 def _retrainings(config: RunConfig) -> list[str]:

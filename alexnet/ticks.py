@@ -1,0 +1,75 @@
+"""The ticks of a schedule: when the next one is, and what a job for one of them is called."""
+
+import re
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+
+from alexnet.errors import ConfigError
+
+
+def next_after(cron: str, timezone: str, now: datetime) -> datetime:
+    """The first tick after a moment, in UTC.
+
+    Args:
+        cron: five fields, such as `0 3 * * 1`, which `RetrainConfig` has checked.
+        timezone: in whose clock, such as `Europe/Berlin`.
+        now: the moment, with its time zone.
+    """
+    local = now.astimezone(ZoneInfo(timezone))
+    tick: datetime = croniter(cron, local).get_next(datetime)
+    return tick.astimezone(UTC)
+
+
+def parse(text: str, now: datetime) -> datetime:
+    """The minute of a tick, in UTC.
+
+    Args:
+        text: ISO 8601 with a time zone; empty: the minute of `now`.
+        now: with its time zone.
+
+    Raises:
+        ConfigError: it is no time, or has no time zone.
+    """
+    try:
+        tick = datetime.fromisoformat(text) if text else now
+    except ValueError:
+        tick = datetime.min
+    if tick.tzinfo is None:
+        raise ConfigError(
+            f"--tick {text}: must be a time with its zone, such as 2026-11-30T03:00Z."
+        )
+    return _minute(tick.astimezone(UTC))
+
+
+def _minute(time: datetime) -> datetime:
+    return time - timedelta(seconds=time.second, microseconds=time.microsecond)
+
+
+def job_name(model: str, tick: datetime, attempt: int) -> str:
+    """What the job for a tick is called, by whomever it is submitted.
+
+    Args:
+        model: the registered model.
+        tick: from `parse`.
+        attempt: from 1; another is made only after one that has ended in failure.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", model)
+    again = f"-try{attempt}" if attempt > 1 else ""
+    return f"retrain-{plain}-{tick:%Y%m%dT%H%MZ}{again}"
+
+
+def is_cron(text: str) -> bool:
+    """Whether a text has five fields of cron."""
+    return len(text.split()) == 5 and bool(croniter.is_valid(text))
+
+
+def is_timezone(name: str) -> bool:
+    """Whether there is a time zone of a name."""
+    try:
+        zone: Any = ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return isinstance(zone, tzinfo)

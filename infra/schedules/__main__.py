@@ -1,0 +1,81 @@
+"""Retrain by a schedule, and when there is new data, and show the history on a page; until Ctrl-C.
+
+The schedule is `retrain.schedule` of the configuration. RAY_API_SERVER_ADDRESS names the cluster
+that jobs are submitted to; without it they run on this machine.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from alexnet import config as configuration
+from alexnet.errors import AlexNetError
+from infra.processes import Process, ServerError, leave_on_signals
+from infra.schedules.server import ROOT, schedule
+from pipelines import command
+
+PORT = 3000
+"""Dagster's own default."""
+
+
+def _serve(args: argparse.Namespace) -> None:
+    settings = configuration.load(args.config, args.overrides).retrain
+    if not settings.schedule:
+        raise ServerError(
+            f"{args.config}: no retrain.schedule. Set it there, or by "
+            "--set='retrain.schedule=\"0 3 * * 1\"', which is Mondays at 3."
+        )
+    arguments = [str(args.config.resolve()), *(f"--set={each}" for each in args.overrides)]
+    folder = args.dir.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    print("starting Dagster ...", flush=True)
+    with schedule(folder, os.environ, arguments, args.port) as started:
+        where = os.environ.get("RAY_API_SERVER_ADDRESS", "this machine")
+        print(f"page      {started.url}")
+        print(f"schedule  {settings.schedule} {settings.timezone}, and when there is new data")
+        print(f"runs on   {where}")
+        print(f"\nCtrl-C stops it; the history stays in {folder}.", flush=True)
+        _watch(started.page, started.daemon)
+
+
+def _watch(*processes: Process) -> None:
+    """Wait for a signal, or for one of them to end.
+
+    Raises:
+        ServerError: one has ended by itself.
+    """
+    while True:
+        for each in processes:
+            if each.process.poll() is not None:
+                raise ServerError(f"{each.name}: has ended. Its log is {each.log}.")
+        time.sleep(1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.schedules",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Exit status: 0 stopped by a signal, 2 an error to act on.",
+    )
+    command.add_run(parser)
+    default = ROOT / "runs" / "schedule"
+    parser.add_argument("--dir", type=Path, default=default, help="history (runs/schedule)")
+    parser.add_argument("--port", type=int, default=PORT, help="of the page (%(default)s)")
+    args = parser.parse_args(argv)
+    leave_on_signals()
+    try:
+        _serve(args)
+    except (ServerError, AlexNetError) as error:
+        print(f"schedule: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
