@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help train test quick check format stack drills docs tutorial clean
+.PHONY: help train test quick check format stack schedule rehearsal drills audit docs tutorial clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -32,6 +32,17 @@ format: $(VENV)/dev  ## rewrite the code in the one format
 stack: $(VENV)/dev  ## an S3 server, MLflow and a Ray cluster on this machine, until Ctrl-C
 	$(RUN)python -m infra.local_stack
 
+schedule: $(VENV)/schedule  ## retrain by a schedule, with a page, until Ctrl-C; ARGS="CONFIG --set ..."
+	$(RUN)python -m infra.schedules $(ARGS)
+
+rehearsal: $(VENV)/dev  ## retrainings by a schedule on a cluster of three nodes, one of them killed
+	$(RUN)python -m infra.rehearsal
+
+audit:  ## the lock against the known vulnerabilities; asks PyPI
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --no-deps --disable-pip --requirement constraints.txt
+
 drills: $(VENV)/dev  ## break a training in every way it must survive; ONLY=name RUNS=n for one
 	$(RUN)python -m infra.drills --only "$(ONLY)" --runs $(or $(RUNS),0)
 
@@ -45,8 +56,8 @@ tutorial: $(VENV)/train  ## do docs/tutorial.md in a fresh clone, from the insta
 clean:  ## remove the environment and what runs left here
 	rm -rf $(VENV) build data runs mlruns mlflow.db
 
-# Each stamp is newer than what it was made from. `dev` and `docs` add to `train`, so one environment
-# serves.
+# Each stamp is newer than what it was made from. `dev`, `docs` and `schedule` add to `train`, so one
+# environment serves.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -56,6 +67,10 @@ $(VENV)/train: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python
 	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/schedule: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python
+	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable '.[schedule]'
 	@touch $@
 
 $(VENV)/docs: pyproject.toml constraints.txt $(VENV)/train | $(VENV)/bin/python

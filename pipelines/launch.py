@@ -12,7 +12,7 @@ from alexnet.manifest import MANIFEST_NAME, Manifest
 from alexnet.plan import EpochPlan
 from alexnet.run_record import RunRecord
 from alexnet.store import Store
-from pipelines import command
+from pipelines import commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
         config,
         manifest,
         store.url,
-        command.git_commit(),
+        commit.current(),
         lambda run: open_store(f"{storage.url}/{run}"),
         fresh=fresh,
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from alexnet import ticks
 from alexnet.adapters.ray_jobs import Job, Jobs
 from alexnet.errors import ClusterError, ConfigError
-from pipelines import command, job_following, retrain
+from pipelines import command, commit, job_following, retrain
 from pipelines.stop_request import StopRequest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 def _begun(jobs: Jobs, model: str, tick: datetime, script: str) -> tuple[str, Job | None]:
     """Name of the tick's job, which runs now; and how it ended, if a try has decided already."""
     # What was found while the code had a commit is not asked again where it has none.
-    env = {"GIT_COMMIT": command.git_commit(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
+    env = {"GIT_COMMIT": commit.current(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
     attempt = 1
     while True:
         name = ticks.job_name(model, tick, attempt)

@@ -13,6 +13,7 @@ from pipelines import (
     promote,
     retrain,
     status,
+    submit,
     sync_tracking,
     train,
     verify,
@@ -64,6 +65,7 @@ def test_a_script_is_short(path):
         ),
         (retrain.main, {"-h", "--help", "--set", "--dry-run", "--require-approval"}),
         (status.main, {"-h", "--help", "--set"}),
+        (submit.main, {"-h", "--help", "--set", "--tick", "--require-approval"}),
         (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
@@ -76,7 +78,17 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
-    scripts = (train, prepare_shards, check_data, sync_tracking, promote, verify, retrain, status)
+    scripts = (
+        train,
+        prepare_shards,
+        check_data,
+        sync_tracking,
+        promote,
+        verify,
+        retrain,
+        status,
+        submit,
+    )
     for script in (each.__name__.rpartition(".")[2] for each in scripts):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(

@@ -30,7 +30,7 @@ ARGUMENTS = "ALEXNET_SCHEDULE_ARGUMENTS"
 SENSOR_INTERVAL_S = 60
 """How often it is looked for new data; our choice: one small read."""
 
-WEEKLY = "0 3 * * 1"
+WEEKLY = "17 3 * * 1"
 """The schedule of a configuration that has none."""
 
 OUTCOMES = {0: "", 3: "refused", 4: "waits for approval", 5: "another process is at work"}
