@@ -36,24 +36,26 @@ def run(args: argparse.Namespace) -> int:
     if not address:
         return retrain.main([str(args.config), *passed])
     script = ["python", "pipelines/retrain.py", _within(args.config), *passed]
+    # `exec`: Ray's shell would die of SIGTERM, and Ray wait in vain for what it leaves behind.
+    entrypoint = f"exec {shlex.join(script)}"
     jobs, stop = Jobs(address), StopRequest(print)
     with stop.on_signals():
-        name, job = _begun(jobs, config.registry.model_name, tick, shlex.join(script))
+        name, job = _begun(jobs, config.registry.model_name, tick, entrypoint)
         if not job:
             job = job_following.follow(jobs, name, stop)
     return _status(name, job, stop)
 
 
-def _begun(jobs: Jobs, model: str, tick: datetime, script: str) -> tuple[str, Job | None]:
+def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str, Job | None]:
     """Name of the tick's job, which runs now; and how it ended, if a try has decided already."""
-    # What was found while the code had a commit is not asked again where it has none.
+    # A job brings no .git along.
     env = {"GIT_COMMIT": commit.current(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
     attempt = 1
     while True:
         name = ticks.job_name(model, tick, attempt)
         job = jobs.find(name)
         if not job:
-            if jobs.submit(name, script, ROOT, env):
+            if jobs.submit(name, entrypoint, ROOT, env):
                 print(f"{name}: submitted", flush=True)
                 return name, None
         elif not job.ended:
