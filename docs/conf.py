@@ -17,6 +17,7 @@ NAVIGATION = {
         "registry",
         "retraining",
         "schedules",
+        "cluster",
         "kubernetes",
         "operations",
         "security",

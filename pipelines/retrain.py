@@ -19,6 +19,12 @@ from pipelines.retraining_steps import Steps
 BUSY = 5
 """Exit status."""
 
+EXIT_STATUSES = (
+    "Exit status: 0 promoted, or nothing is new; 2 an error to act on; 3 refused by the gate, "
+    "or ended by a limit; 4 a person has to approve it; 5 another process is at work; 130 or "
+    "143 stopped by a signal, with a checkpoint."
+)
+
 
 def run(args: argparse.Namespace) -> int:
     """Do what is to be done; the exit status."""
@@ -52,11 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--require-approval", action="store_true", help="promote only what a person has approved"
     )
-    parser.epilog = (
-        "Exit status: 0 promoted, or nothing is new; 2 an error to act on; 3 refused by the gate, "
-        "or ended by a limit; 4 a person has to approve it; 5 another process is at work; 130 or "
-        "143 stopped by a signal, with a checkpoint."
-    )
+    parser.epilog = EXIT_STATUSES
     args = parser.parse_args(argv)
     return command.guarded("retrain", lambda: run(args))
 

@@ -98,10 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--require-approval", action="store_true", help="promote only what a person has approved"
     )
-    parser.epilog = (
-        "Exit status: 0 promoted, or nothing is new; 2 an error to act on; 3, 4, 5, 130 and 143 as "
-        "of pipelines/retrain.py."
-    )
+    parser.epilog = retrain.EXIT_STATUSES
     args = parser.parse_args(argv)
     return command.guarded("submit", lambda: run(args))
 

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import ray
 from ray._private import ray_constants
+from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.config import ClusterConfig
@@ -109,8 +110,16 @@ def claim(settings: ClusterConfig) -> Resources:
             own cluster.
     """
     # A cluster that was started for this run does not grow.
-    patience_s = settings.start_timeout_s if os.environ.get("RAY_ADDRESS") else 0.0
-    deadline = time.monotonic() + patience_s
+    grows = bool(os.environ.get("RAY_ADDRESS"))
+    try:
+        return _claim(settings, settings.start_timeout_s if grows else 0.0)
+    finally:
+        if grows:
+            request_resources(bundles=[])  # from here on, the workers themselves ask for a place
+
+
+def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
+    deadline, asked = time.monotonic() + patience_s, False
     while True:
         total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
@@ -124,7 +133,18 @@ def claim(settings: ClusterConfig) -> Resources:
         if time.monotonic() >= deadline:
             waited = f" (waited cluster.start_timeout_s = {patience_s:g})" if patience_s else ""
             raise ClusterError(f"{shortage}{waited}.")
+        if not asked:
+            # An autoscaler starts nodes for what is wanted, and nothing is as long as this waits.
+            request_resources(bundles=_wanted(settings))
+            asked = True
         time.sleep(0.5)
+
+
+def _wanted(settings: ClusterConfig) -> list[dict[str, float]]:
+    """What the fewest workers need, one by one; GPUs, unless CPUs were asked for."""
+    use_gpu = settings.device != "cpu"
+    worker = {"CPU": float(settings.cpus_per_worker)} | ({"GPU": 1.0} if use_gpu else {})
+    return [worker] * (settings.min_workers or (1 if use_gpu else CPU_WORKERS))
 
 
 def _shortage(settings: ClusterConfig, gpus: int, cpus: int) -> str:

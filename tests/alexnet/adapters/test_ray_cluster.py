@@ -1,7 +1,9 @@
 """What a run gets of a cluster, or why it does not."""
 
+import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -46,6 +48,42 @@ def test_what_the_cluster_does_not_have_is_said_in_one_line(connected):
         ray_cluster.claim(ClusterConfig(num_workers=50, start_timeout_s=0))
     with pytest.raises(ClusterError, match="num_workers = 40: .* needs 40 CPUs"):
         ray_cluster.claim(ClusterConfig(num_workers=(40, 50), start_timeout_s=0))
+
+
+def asked_for():
+    """What the autoscaler is asked for, whoever runs; this cluster has none that would answer."""
+    from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return json.loads(_internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) or b"[]")
+
+
+@pytest.mark.slow
+def test_while_it_waits_the_autoscaler_is_asked_and_afterwards_not(connected):
+    seen = []
+    look = threading.Event()
+
+    def watch():
+        while not look.wait(0.1):
+            seen.append(asked_for())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        with pytest.raises(ClusterError, match="num_workers = 3: .* needs 3 CPUs"):
+            ray_cluster.claim(ClusterConfig(num_workers=3, device="cpu", start_timeout_s=5))
+    finally:
+        look.set()
+        watcher.join()
+    assert [{"CPU": 1.0}] * 3 in seen
+    assert asked_for() == []
+
+
+def test_a_gpu_is_asked_for_unless_the_cpu_is_wanted():
+    assert ray_cluster._wanted(ClusterConfig(cpus_per_worker=6)) == [{"CPU": 6.0, "GPU": 1.0}]
+    elastic = ClusterConfig(num_workers=(2, 8), device="gpu")
+    assert ray_cluster._wanted(elastic) == [{"CPU": 1.0, "GPU": 1.0}] * 2
+    assert ray_cluster._wanted(ClusterConfig(device="cpu")) == [{"CPU": 1.0}] * 2
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
