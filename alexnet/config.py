@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet import ticks
 from alexnet.errors import ConfigError
 
 MIN_IMAGE_PX = 63
@@ -392,14 +391,18 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         check = checker(self, "retrain")
-        cron = "must be five fields of cron, such as '0 3 * * 1': Mondays at 3"
-        check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
-        zone = "must be a time zone, such as 'Europe/Berlin'"
-        check("timezone", ticks.is_timezone(self.timezone), zone)
         for key in ("max_hours", "max_cost", "worker_hour_price"):
             check(key, getattr(self, key) >= 0, "must be 0 or more")
         priced = not self.max_cost or self.worker_hour_price > 0
         check("max_cost", priced, "needs retrain.worker_hour_price")
+        if self.schedule or self.timezone != "UTC":
+            # Not above: a served model brings this module along, but no package that knows cron.
+            from alexnet import ticks
+
+            cron = "must be five fields of cron, such as '0 3 * * 1': Mondays at 3"
+            check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
+            zone = "must be a time zone, such as 'Europe/Berlin'"
+            check("timezone", ticks.is_timezone(self.timezone), zone)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
