@@ -53,12 +53,8 @@ IMAGES_PER_S = Measure(
 DATA_WAIT = Measure(
     "alexnet_data_wait_ratio", "gauge", "Share of the time that workers wait for data, in [0, 1]."
 )
-TOP1 = Measure(
-    "alexnet_validation_top1_ratio", "gauge", "Top-1 of the last validation, in [0, 1]."
-)
-TOP5 = Measure(
-    "alexnet_validation_top5_ratio", "gauge", "Top-5 of the last validation, in [0, 1]."
-)
+TOP1 = Measure("alexnet_validation_top1_ratio", "gauge", "Top-1 of the last validation, in [0, 1].")
+TOP5 = Measure("alexnet_validation_top5_ratio", "gauge", "Top-5 of the last validation, in [0, 1].")
 VALIDATION_LOSS = Measure(
     "alexnet_validation_loss", "gauge", "Mean cross-entropy of the last validation."
 )
