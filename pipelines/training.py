@@ -11,12 +11,15 @@ from pipelines.launch import Inputs
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
 
+Watch = Callable[[Event, float], None]
+"""Takes an event of a training, and what the run has cost by then."""
+
 
 def run(
     inputs: Inputs,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Callable[[Event], None]] = (),
+    watchers: Sequence[Watch] = (),
 ) -> summary.Result | None:
     """Train, register, and say what came of it.
 
@@ -24,7 +27,7 @@ def run(
         inputs: of the run.
         stop: ends it before its end, with a checkpoint.
         console: shows what happens.
-        watchers: called with each event, too.
+        watchers: called with each event and what the run has cost by then, too.
 
     Returns:
         None if it was ended before its end.
@@ -51,7 +54,7 @@ def run(
                 return None
     finally:
         ray_cluster.disconnect()
-    console.say(summary.closing(result, time.monotonic() - begun, current.tracked))
+    console.say(summary.closing(result, time.monotonic() - begun, current))
     return result
 
 
@@ -60,17 +63,21 @@ def _train(
     resources: ray_cluster.Resources,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Callable[[Event], None]],
+    watchers: Sequence[Watch],
 ) -> summary.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
     inputs = current.inputs
+
+    def told(watch: Watch) -> Callable[[Event], None]:
+        return lambda event: watch(event, current.spending.cost.total)
+
     end = ray_runner.train(
         inputs.config,
         inputs.manifest,
         inputs.store,
         checkpoints=current.checkpoints,
         resources=resources,
-        watchers=(console.show, current.watch, *watchers),
+        watchers=(console.show, current.watch, *map(told, watchers)),
         stop=stop.event,
     )
     current.lease.check()
