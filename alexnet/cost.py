@@ -80,6 +80,8 @@ class Spending:
         self.prices, self.used = prices, used
         self.workers = 0
         """Of the last start."""
+        self.asked = traffic.Totals()
+        """Of S3."""
         self.lost = 0.0
         """Of the cost, what this command has seen failures lose."""
         self._epoch_began_with = used
@@ -87,7 +89,6 @@ class Spending:
         """When this command last heard of workers; None before its first start."""
         self._unseen = False
         """Whether an earlier command was killed, whose last steps nobody has counted."""
-        self._asked: dict[str, float] = {}
 
     def replay(self, events: Iterable[Event]) -> None:
         """Reckon anew, because the last command was killed and could not write down its usage.
@@ -124,7 +125,8 @@ class Spending:
             self._use(Usage(worker_s=self.workers * passed_ms / 1000))
             self._since_ms += passed_ms
         if began:
-            self.workers, self._asked, self._unseen = event.workers, {}, False
+            self.workers, self._unseen = event.workers, False
+            self.asked.start()
             self._since_ms = event.time_ms if self._since_ms is None else self._since_ms
         if self._since_ms is not None:
             self._use(self._asked_since(event.metrics))
@@ -164,12 +166,7 @@ class Spending:
         self.used = self.used.plus(used)
 
     def _asked_since(self, metrics: dict[str, float]) -> Usage:
-        """Counts go up from the start of the workers; one that comes late changes nothing."""
-        more = dict.fromkeys(traffic.NAMES, 0)
-        for name in traffic.NAMES:
-            now, before = metrics.get(traffic.PREFIX + name, 0), self._asked.get(name, 0)
-            more[name] = int(max(0, now - before))
-            self._asked[name] = max(now, before)
+        more = self.asked.see(metrics)
         return Usage(
             gets=more["get_requests"],
             puts=more["put_requests"] + more["list_requests"],

@@ -88,13 +88,13 @@ WORKER_SECONDS = Measure(
 S3_REQUESTS = Measure(
     "alexnet_s3_requests_total",
     "counter",
-    "Requests to S3 by workers and their loader processes, by operation (GetObject, ...).",
+    "Requests to S3 by workers and their loader processes, attempts: get, put, list, delete.",
     (*RUN, "operation"),
 )
 S3_BYTES = Measure(
     "alexnet_s3_bytes_total",
     "counter",
-    "Bytes of objects read (GetObject) and written (PutObject, UploadPart).",
+    "Bytes of objects that were read (get) and written (put).",
     (*RUN, "operation"),
 )
 S3_ERRORS = Measure(

@@ -6,7 +6,7 @@ them over the workers.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 Kind = Literal["get", "put", "list", "delete"]
@@ -63,3 +63,26 @@ def metrics(counts: Sequence[float]) -> dict[str, float]:
     """Counts as an event has them; what was never asked is left out."""
     named = zip(NAMES, counts, strict=True)
     return {f"{PREFIX}{name}": float(count) for name, count in named if count}
+
+
+class Totals:
+    """What events have said so far; their counts begin anew when workers start."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(NAMES, 0)
+        """By name."""
+        self._said: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Workers start."""
+        self._said = {}
+
+    def see(self, said: Mapping[str, float]) -> dict[str, int]:
+        """What an event's metrics add, by name; nothing for one that comes late."""
+        more = {}
+        for name in NAMES:
+            now, before = said.get(PREFIX + name, 0), self._said.get(name, 0)
+            more[name] = int(max(0, now - before))
+            self.counts[name] += more[name]
+            self._said[name] = max(now, before)
+        return more

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.console import Console
 from alexnet.progress import Event
-from pipelines import open_session, preflight, registration, summary
+from pipelines import metering, open_session, preflight, registration, summary
 from pipelines.launch import Inputs
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
@@ -77,7 +77,12 @@ def _train(
         inputs.store,
         checkpoints=current.checkpoints,
         resources=resources,
-        watchers=(console.show, current.watch, *map(told, watchers)),
+        watchers=(
+            console.show,
+            current.watch,
+            metering.watcher(current, resources),
+            *map(told, watchers),
+        ),
         stop=stop.event,
     )
     current.lease.check()

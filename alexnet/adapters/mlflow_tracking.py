@@ -143,6 +143,16 @@ class TrackedRun:
         return list(self._waiting)
 
     @property
+    def is_away(self) -> bool:
+        """Whether the tracker did not take the last metrics."""
+        return self._away
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait to be delivered."""
+        return len(self._backlog) + len(self._waiting)
+
+    @property
     def shown_uri(self) -> str:
         """The tracker's address without a password."""
         return shown(self.uri)
