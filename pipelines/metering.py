@@ -1,6 +1,6 @@
 """From a training's events to the measures that Ray exports, in the driver."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from alexnet import cost, measures, traffic
 from alexnet.adapters.ray_cluster import Resources
@@ -20,17 +20,23 @@ GAUGES = {
 }
 """By their names among an event's metrics."""
 
-S3 = {
-    "requests": measures.S3_REQUESTS,
-    "bytes": measures.S3_BYTES,
-    "errors": measures.S3_ERRORS,
-}
+S3 = {"requests": measures.S3_REQUESTS, "bytes": measures.S3_BYTES, "errors": measures.S3_ERRORS}
 
 
-def watcher(current: Session, resources: Resources) -> Callable[[Event], None]:
-    """Exports what an event says; called after the session has seen it."""
-    meter, ray = Meter(current, "gpu" if resources.use_gpu else "cpu"), RayMetrics()
-    return lambda event: ray.export(meter.samples(event))
+class Metering:
+    """Exports what a session's events say."""
+
+    def __init__(self, current: Session, resources: Resources) -> None:
+        self._meter = Meter(current, "gpu" if resources.use_gpu else "cpu")
+        self._ray = RayMetrics()
+
+    def watch(self, event: Event) -> None:
+        """Take an event, which the session has seen."""
+        self._ray.export(self._meter.samples(event))
+
+    def look_again(self) -> None:
+        """Export what has changed since the last event: whether MLflow has caught up."""
+        self.watch(Event(kind="notice", step=0, steps=0, epoch=0.0))
 
 
 class Meter:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.console import Console
 from alexnet.progress import Event
-from pipelines import metering, open_session, preflight, registration, summary
+from pipelines import open_session, preflight, registration, summary
 from pipelines.launch import Inputs
+from pipelines.metering import Metering
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
 
@@ -66,7 +67,7 @@ def _train(
     watchers: Sequence[Watch],
 ) -> summary.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
-    inputs = current.inputs
+    inputs, metering = current.inputs, Metering(current, resources)
 
     def told(watch: Watch) -> Callable[[Event], None]:
         return lambda event: watch(event, current.spending.cost.total)
@@ -80,10 +81,13 @@ def _train(
         watchers=(
             console.show,
             current.watch,
-            metering.watcher(current, resources),
+            metering.watch,
             *map(told, watchers),
         ),
         stop=stop.event,
     )
     current.lease.check()
-    return registration.run(current, stop, console.say) if end == "done" else None
+    try:
+        return registration.run(current, stop, console.say) if end == "done" else None
+    finally:
+        metering.look_again()
