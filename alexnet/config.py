@@ -377,10 +377,7 @@ class RetrainConfig:
     The pauses in which it was interrupted count."""
 
     max_cost: float = 0.0
-    """The same for `worker_hour_price` times workers times hours; 0: no limit."""
-
-    worker_hour_price: float = 0.0
-    """What a worker costs an hour, in the currency of your choice."""
+    """The same for what it costs by `[price]`; 0: no limit."""
 
     schedule: str = ""
     """When a scheduler calls, as five fields of cron, such as `0 3 * * 1`. `pipelines/status.py`
@@ -391,10 +388,8 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         check = checker(self, "retrain")
-        for key in ("max_hours", "max_cost", "worker_hour_price"):
+        for key in ("max_hours", "max_cost"):
             check(key, getattr(self, key) >= 0, "must be 0 or more")
-        priced = not self.max_cost or self.worker_hour_price > 0
-        check("max_cost", priced, "needs retrain.worker_hour_price")
         if self.schedule or self.timezone != "UTC":
             # Not above: a served model brings this module along, but no package that knows cron.
             from alexnet import ticks
@@ -403,6 +398,44 @@ class RetrainConfig:
             check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
             zone = "must be a time zone, such as 'Europe/Berlin'"
             check("timezone", ticks.is_timezone(self.timezone), zone)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PriceConfig:
+    """What a training is reckoned to cost (`alexnet/cost.py`); without a price it is not.
+
+    Look them up in your provider's list: they differ by region and by contract.
+    """
+
+    currency: str = "USD"
+    """In which the prices are; a label, nothing is converted."""
+
+    per_worker_hour: float = 0.0
+    """Of a worker: its share of a node, so one GPU's where it has one."""
+
+    per_1000_gets: float = 0.0
+    """S3 requests that read an object."""
+
+    per_1000_puts: float = 0.0
+    """S3 requests that write (PUT, COPY, POST) or list."""
+
+    per_gib_read: float = 0.0
+    """Bytes out of S3; 0 where the cluster is in the bucket's region."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a price."""
+        return any(getattr(self, key) for key in PRICES)
+
+    def __post_init__(self) -> None:
+        check = checker(self, "price")
+        named = re.fullmatch(r"[A-Za-z]{1,12}", self.currency)
+        check("currency", bool(named), "must be 1 to 12 letters, e.g. EUR")
+        for key in PRICES:
+            check(key, getattr(self, key) >= 0, "must be 0 or more")
+
+
+PRICES = ("per_worker_hour", "per_1000_gets", "per_1000_puts", "per_gib_read")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -425,6 +458,7 @@ NOT_IDENTITY = {
     "registry",
     "gate",
     "retrain",
+    "price",
     "data.url",
     "data.read_ahead_mib",
     "data.loader_processes",
@@ -456,6 +490,7 @@ class RunConfig:
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    price: PriceConfig = field(default_factory=PriceConfig)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
@@ -469,6 +504,8 @@ class RunConfig:
                 f"train.global_batch_size = {batch}: must be a multiple of data.num_streams = "
                 f"{streams}; {nearest} would be"
             )
+        priced = not self.retrain.max_cost or self.price.known
+        checker(self.retrain, "retrain")("max_cost", priced, "needs a price in [price]")
         if self.cluster.max_workers > streams:
             raise ConfigError(
                 f"cluster.num_workers = {self.cluster.max_workers}: must be at most "

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet import checkpoint, divergence, model, optim, schedule, seeds, warm_start
+from alexnet import checkpoint, divergence, model, optim, schedule, seeds, traffic, warm_start
 from alexnet.batch import Batch, checksum, join
 from alexnet.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.checkpoint_store import Checkpoints, Saver, patiently
@@ -100,7 +100,7 @@ def evaluate(
 
 @dataclass
 class Meter:
-    """What happened since the last progress line."""
+    """What happened since the last progress line, and what was asked of S3 since the start."""
 
     device: torch.device
     images: int = 0
@@ -108,9 +108,12 @@ class Meter:
     since: float = field(default_factory=time.perf_counter)
     loss_sum: Tensor = field(init=False)
     """Stays on the device: reading it every step would wait for the GPU every step."""
+    asked: Tensor = field(init=False)
+    """One number for each of `traffic.NAMES`."""
 
     def __post_init__(self) -> None:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.asked = self.loss_sum.new_zeros(len(traffic.NAMES))
 
     def add(self, images: int, loss_sum: Tensor) -> None:
         """Count one step."""
@@ -140,6 +143,19 @@ class Meter:
             "train/images_per_s": images / elapsed_s,
             "train/data_wait": wait_s / worker.world_size / elapsed_s,
         }
+
+    def requests(self, worker: Worker) -> dict[str, float]:
+        """Of all workers and their loader processes, up to now; every worker takes part."""
+        self.asked += worker.all_reduce(self._own_requests())
+        return traffic.metrics(self.asked.tolist())
+
+    def last_requests(self) -> dict[str, float]:
+        """The same with this worker's since, when the others may have ended."""
+        self.asked += self._own_requests()
+        return traffic.metrics(self.asked.tolist())
+
+    def _own_requests(self) -> Tensor:
+        return self.asked.new_tensor(traffic.OF_PROCESS.take())
 
 
 class Trainer:
@@ -236,10 +252,11 @@ class Trainer:
             epoch_ends = self.step % self.steps_per_epoch == 0
             if self.step % every.log_every_steps == 0 or epoch_ends or self.step == 1:
                 self._check_losses()
-                self._publish("progress", meter.rates(worker) | self._shown(parts))
+                shown = self._shown(parts) | meter.requests(worker)
+                self._publish("progress", meter.rates(worker) | shown)
             counts = None
             if epoch_ends:
-                counts = self._evaluate(validation, self._close_epoch())
+                counts = self._evaluate(validation, self._close_epoch(), meter)
                 meter.since = time.perf_counter()  # validation is not the stream's time
             orders = Orders(worker.relay(self._orders()))
             end = self._asked_to_end(orders)
@@ -247,7 +264,9 @@ class Trainer:
                 self._checkpoint(counts)
             if end != "done":
                 break
+        meter.requests(worker)
         self.saver.settle()
+        self._publish("ended", meter.last_requests())
         return end
 
     def _shown(self, parts: list[Batch]) -> dict[str, float]:
@@ -337,7 +356,7 @@ class Trainer:
         self.tally = Tally()
         return ledger
 
-    def _evaluate(self, validation: ValidationStream, ledger: Ledger) -> Counts:
+    def _evaluate(self, validation: ValidationStream, ledger: Ledger, meter: Meter) -> Counts:
         counts = evaluate(self.network, validation, self.normalize, self.worker)
         expected = self.manifest.num_samples("val")
         if counts.images != expected:
@@ -346,7 +365,8 @@ class Trainer:
                 f"{expected}. Prepare the data anew."
             )
         rates = {f"val/{name}": value for name, value in counts.rates().items()}
-        self._publish("evaluated", rates | ledger.metrics(), ledger)
+        shown = rates | ledger.metrics() | meter.requests(self.worker)
+        self._publish("evaluated", shown, ledger)
         return counts
 
     def _check_losses(self) -> None:

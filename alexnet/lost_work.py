@@ -53,6 +53,9 @@ class LostWorkAccount:
     def see(self, event: Event) -> LostWork | None:
         """Take an event into account; what a failure has cost, if this is the start after one."""
         lost = None
+        if event.kind == "failed":
+            self.reason = event.text
+            return None
         if event.kind == "started":
             if self.started_ms is not None or self.reason or self.reached > event.step:
                 lost = self._lost(event)

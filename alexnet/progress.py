@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from alexnet import traffic
 from alexnet.ledger import Ledger, Skipped
 
 
@@ -13,7 +14,7 @@ from alexnet.ledger import Ledger, Skipped
 class Event:
     """Something that happened at a step, sent by rank 0 to whoever shows or records it."""
 
-    kind: Literal["started", "progress", "evaluated", "nodes", "notice", "failed"]
+    kind: Literal["started", "progress", "evaluated", "nodes", "notice", "failed", "ended"]
     step: int
     """Updates completed."""
     steps: int
@@ -37,12 +38,14 @@ class Event:
 def line(event: Event) -> str:
     """One line for people and for grep: `key=value`, fixed digits; or the text of a notice.
 
-    Fractions are in [0, 1]; `data_wait` is the share of time spent waiting for data.
+    Fractions are in [0, 1]; `data_wait` is the share of time spent waiting for data. What was asked
+    of S3 is left out: it is in MLflow and in Prometheus.
     """
     if event.kind == "notice":
         return event.text
     parts = [f"step={event.step}/{event.steps}", f"epoch={event.epoch:.2f}"]
-    parts += [f"{name}={_number(name, value)}" for name, value in event.metrics.items()]
+    shown = {k: v for k, v in event.metrics.items() if not k.startswith(traffic.PREFIX)}
+    parts += [f"{name}={_number(name, value)}" for name, value in shown.items()]
     return " ".join([*parts, *(["resumed"] if event.kind == "started" and event.step else [])])
 
 

@@ -60,7 +60,9 @@ class Retraining:
     """Since 1970."""
     ended_ms: int | None = None
     cost: float = 0.0
-    """Of its workers, see `RetrainConfig.worker_hour_price`."""
+    """Of its training, by `[price]`."""
+    currency: str = ""
+    """Of the cost; empty where there are no prices."""
 
     def ended(self, outcome: Outcome) -> "Retraining":
         """The same, with what came of it."""

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 from alexnet import checkpoint
 from alexnet import config as configuration
 from alexnet.config import RunConfig
+from alexnet.cost import NOTHING, Spending, Usage
 from alexnet.errors import CheckpointError, ConfigError, LeaseError
 from alexnet.manifest import Manifest
 from alexnet.store import Store
@@ -39,6 +41,14 @@ class LostWork(NamedTuple):
     """Steps that had been done and were done again."""
     seconds: float
     """Of training that was lost, and until it went on; a pause between two commands not counted."""
+    cost: float = 0.0
+    """Of the workers in that time, by the prices then."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reason}: resumed at step {self.resumed_at}, {self.steps_redone} steps to do "
+            f"again, {self.seconds:.1f} s lost"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +72,31 @@ class RunRecord:
     """The whole configuration as TOML, when the run began."""
     git_commit: str
     lost: tuple[LostWork, ...] = ()
+    usage: Usage = NOTHING
+    """Over all commands, when one ended it last; it costs something where there are prices."""
+    cost: float = 0.0
+    """Of that, by the prices then."""
+    currency: str = ""
+    """Of the costs; empty where there are no prices."""
     reached: int = 0
     """Step at which a command ended it last."""
     ended_ms: int | None = None
     """When that was, in milliseconds since 1970; None before the first end."""
     ended_why: str = ""
     """The error; empty if it was finished, or stopped by a signal."""
+
+    def ended(self, status: Status, why: str, reached: int, spending: Spending) -> "RunRecord":
+        """The same, as a command leaves it now."""
+        return dataclasses.replace(
+            self,
+            status=status,
+            ended_why=why,
+            ended_ms=time.time_ns() // 10**6,
+            reached=reached,
+            usage=spending.used,
+            cost=spending.cost.total,
+            currency=spending.currency,
+        )
 
     def write(self, store: Store) -> None:
         """Put it in the run's folder.
@@ -94,7 +123,8 @@ def read(store: Store) -> RunRecord:
                 "that wrote it."
             )
         lost = tuple(LostWork(*fields) for fields in tree.pop("lost"))
-        return RunRecord(**tree, lost=lost)
+        usage = Usage(*tree.pop("usage", ()))
+        return RunRecord(**tree, lost=lost, usage=usage)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{where}: damaged. Restore it, or start anew with --fresh."

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from alexnet import augment, seeds
+from alexnet import augment, seeds, traffic
 from alexnet.bad_samples import BadBudget
 from alexnet.batch import Batch
 from alexnet.config import AugmentConfig, DataConfig, TrainConfig
@@ -278,9 +278,13 @@ def _start(
 
 
 def _errors_as_items(items: Iterator[Batch]) -> Iterator[Batch | AlexNetError]:
-    """Hand a user's error over as a value: raised, it would arrive wrapped in a traceback."""
+    """What a loader process hands over: batches, with what it has asked of S3 meanwhile.
+
+    A user's error is handed over as a value: raised, it would arrive wrapped in a traceback.
+    """
     try:
-        yield from items
+        for batch in items:
+            yield batch._replace(traffic=traffic.OF_PROCESS.take())
     except AlexNetError as error:
         yield error
 
@@ -289,7 +293,8 @@ def _raise_errors(items: Iterable[Any]) -> Iterator[Batch]:
     for item in items:
         if isinstance(item, AlexNetError):
             raise item
-        images, labels, ids, skipped = item
+        images, labels, ids, skipped, counts = item
+        traffic.OF_PROCESS.absorb(counts)
         yield Batch(images, labels, ids, tuple(Skipped(*fields) for fields in skipped))
 
 

@@ -85,6 +85,8 @@ class RayHead:
     """For `ray job submit`: http://host:port."""
     gcs_address: str
     """For `ray.init`: host:port."""
+    metrics_url: str
+    """What Prometheus reads of the node."""
     process: Process
     access: Mapping[str, str] = field(repr=False)
     """Variables of whoever may use it: nodes, drivers and submitters."""
@@ -234,19 +236,21 @@ def ray_head(
         ServerError: it does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    gcs, dashboard, client = free_ports(3)
+    gcs, dashboard, client, metrics = free_ports(4)
     # Not under `folder`: the path of a Unix socket has at most 107 characters.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else _NO_AUTH
     access = access | LOOPBACK_ONLY
     command = [
         *(*_RAY_START, "--head", f"--port={gcs}", f"--num-cpus={num_cpus}", *_own_ports()),
+        f"--metrics-export-port={metrics}",
         *("--include-dashboard=true", f"--dashboard-host={HOST}", f"--dashboard-port={dashboard}"),
         *(f"--ray-client-server-port={client}", f"--temp-dir={temporary}"),
     ]
     try:
         with running("ray", command, folder, environment(env, access, _RAY_SETTINGS)) as process:
-            head = RayHead(f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", process, access)
+            urls = f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", f"http://{HOST}:{metrics}/metrics"
+            head = RayHead(*urls, process, access)
             process.wait_until(lambda: answers(f"{head.job_address}/api/version", token))
             # Jobs can be listed only when the agent of the node runs that would start one.
             process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/", token))
@@ -275,7 +279,7 @@ def ray_node(
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     command = [
         *(*_RAY_START, f"--address={head.gcs_address}", f"--num-cpus={num_cpus}", *_own_ports()),
-        f"--temp-dir={temporary}",
+        *(f"--metrics-export-port={free_ports(1)[0]}", f"--temp-dir={temporary}"),
     ]
     try:
         with running(
@@ -315,7 +319,7 @@ _RAY_SETTINGS = {
 def _own_ports() -> list[str]:
     """Options that give a node ports that no other one on this machine has."""
     options = ["node-manager-port", "object-manager-port", "dashboard-agent-listen-port"]
-    options += ["runtime-env-agent-port", "metrics-export-port"]
+    options += ["runtime-env-agent-port"]
     ports = free_ports(len(options))
     return [f"--{option}={port}" for option, port in zip(options, ports, strict=True)]
 

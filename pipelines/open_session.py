@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from alexnet import run_record
+from alexnet import journal, run_record
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import AlexNetError, LeaseError, StoreError
 from alexnet.lease import Lease
@@ -40,6 +40,8 @@ def opened(
         account = LostWorkAccount.going_on(record, killed)
         lease.step = account.reached
         session = Session(inputs, lease, account, say)
+        if killed or (inputs.continued and record.ended_ms is None):
+            session.spending.replay(journal.read(lease.store))
         try:
             session.begin()
             yield session

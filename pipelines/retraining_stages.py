@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from alexnet import decisions, journal, manifest, run_record, warm_start
+from alexnet import decisions, manifest, run_record, warm_start
 from alexnet.adapters.console import Console
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
@@ -46,19 +46,31 @@ def train(
         with registry.fetched(registry.find(str(current.parent))) as (folder, _):
             warm_start.put(run, folder / DATA / WEIGHTS)
     if run.exists(run_record.NAME):
-        for event in sorted(journal.read(run), key=lambda event: event.time_ms):
-            limits.exceeded(event)
         record = run_record.read(run)
         if record.status == "FINISHED":  # and the retraining was killed before it knew
             return registry.made_by(record.key)
 
-    def watch(event: Event) -> None:
-        reason = limits.exceeded(event)
+    def watch(event: Event, cost: float) -> None:
+        reason = limits.exceeded(event, cost)
         if reason and not stop.why:
             stop.ask(reason)
 
     result = training.run(launch.prepare(config), stop, console, [watch])
     return result.version if result else None
+
+
+def with_cost(config: RunConfig, current: Retraining) -> Retraining:
+    """The retraining with what its training has cost by now.
+
+    Raises:
+        CheckpointError: the training's record is damaged.
+        StoreError: the storage cannot be reached.
+    """
+    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    if not run.exists(run_record.NAME):
+        return current
+    record = run_record.read(run)
+    return dataclasses.replace(current, cost=record.cost, currency=record.currency)
 
 
 def judge(config: RunConfig, registry: Registry, current: Retraining, *, approval: bool) -> int:

@@ -65,7 +65,6 @@ class Steps:
             version = retraining_stages.train(
                 self._config, self._registry, current, limits, self.stop, self._console
             )
-            current = dataclasses.replace(current, cost=limits.cost)
             if not version:
                 return self._stopped(current, lease)
             current = dataclasses.replace(current, state="judging", version=version.number)
@@ -107,4 +106,4 @@ class Steps:
 
     def _write(self, current: Retraining, lease: Lease) -> None:
         lease.check()
-        retraining.write(self._store, current)
+        retraining.write(self._store, retraining_stages.with_cost(self._config, current))

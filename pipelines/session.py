@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -10,11 +9,12 @@ from alexnet import journal
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
 from alexnet.checkpoint_store import Checkpoints
+from alexnet.cost import Spending
 from alexnet.errors import StoreError
 from alexnet.lease import Lease
 from alexnet.lost_work import LostWorkAccount
 from alexnet.progress import Event
-from alexnet.run_record import RunRecord, Status
+from alexnet.run_record import LostWork, RunRecord, Status
 from pipelines.launch import Inputs
 
 
@@ -25,6 +25,7 @@ class Session:
         self, inputs: Inputs, lease: Lease, account: LostWorkAccount, say: Callable[[str], None]
     ) -> None:
         self.inputs, self.lease, self._account, self._say = inputs, lease, account, say
+        self.spending = Spending(inputs.config.price, inputs.record.usage)
         self.store = open_store(inputs.run_url, inputs.config.cluster.store_timeout_s)
         """The run's folder."""
         self.checkpoints = Checkpoints(
@@ -47,20 +48,19 @@ class Session:
 
     def watch(self, event: Event) -> None:
         """Take an event of the training into account."""
-        if event.kind == "failed":
-            self._account.reason = event.text
-            return
         lost = self._account.see(event)
         self.lease.step = self._account.reached
         if lost:
-            self._say(
-                f"lost: {lost.reason}: resumed at step {lost.resumed_at}, {lost.steps_redone} "
-                f"steps to do again, {lost.seconds:.1f} s lost"
-            )
-            self.record = dataclasses.replace(self.record, lost=(*self.record.lost, lost))
-            with suppress(StoreError):  # the end of the run writes it again
-                self.record.write(self.store)
-        self.tracked.log(event)
+            self._lose(lost._replace(cost=self.spending.lose(event, lost.seconds)))
+        self.spending.see(event)
+        if event.kind != "failed":
+            self.tracked.log(self.spending.priced(event))
+
+    def _lose(self, lost: LostWork) -> None:
+        self._say(f"lost: {lost}{self.spending.money(lost.cost, ', ')}")
+        self.record = dataclasses.replace(self.record, lost=(*self.record.lost, lost))
+        with suppress(StoreError):  # the end of the run writes it again
+            self.record.write(self.store)
 
     def catch_up(self, stop: threading.Event) -> None:
         """Wait until MLflow has every metric of the run.
@@ -103,7 +103,4 @@ class Session:
         journal.write(self.store, self.tracked.undelivered)
 
     def _ended(self, status: Status, why: str = "") -> RunRecord:
-        reached, now_ms = self._account.reached, time.time_ns() // 10**6
-        return dataclasses.replace(
-            self.record, status=status, reached=reached, ended_ms=now_ms, ended_why=why
-        )
+        return self.record.ended(status, why, self._account.reached, self.spending)

@@ -9,6 +9,7 @@ from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
+from alexnet.cost import money
 from alexnet.decisions import Decision, DecisionLog
 from alexnet.retraining import Retraining
 from pipelines import command
@@ -70,7 +71,7 @@ def _retrainings(config: RunConfig) -> list[str]:
 
 def _retraining(each: Retraining) -> str:
     took = f", {(each.ended_ms - each.begun_ms) / 60_000:.1f} min" if each.ended_ms else ""
-    cost = f", cost {each.cost:.2f}" if each.cost else ""
+    cost = f", cost {money(each.cost, each.currency)}" if each.cost else ""
     version = f"version {each.version} " if each.version else ""
     return (
         f"{each.number:4d}  {_when(each.begun_ms)}  {version}{each.outcome or each.state}; "

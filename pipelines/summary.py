@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.adapters.mlflow_registry import Version
-from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.checkpoint import CheckpointMeta
 from alexnet.config import RegistryConfig
@@ -62,9 +61,9 @@ def _saved(current: Session) -> str:
     return f"its last checkpoint is of step {steps[-1]}" if steps else "it has no checkpoint"
 
 
-def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:
+def closing(result: Result, seconds: float, current: Session) -> str:
     """The result, where it is, and what to try next."""
-    metrics, version = result.best.metrics, result.version
+    metrics, version, tracked = result.best.metrics, result.version, current.tracked
     aliases = " and ".join(version.aliases)
     serve = f"mlflow models serve -m models:/{version.name}/{version.number} --env-manager local"
     promote = f"python pipelines/promote.py {version.number}"
@@ -76,12 +75,15 @@ def closing(result: Result, seconds: float, tracked: TrackedRun) -> str:
         curves = f"{tracked.shown_uri}    the run's curves"
         serve = f"MLFLOW_TRACKING_URI={tracked.shown_uri} {serve}"
         promote = f"MLFLOW_TRACKING_URI={tracked.shown_uri} {promote}"
+    lost = sum(each.cost for each in current.record.lost)
+    cost = [f"cost        {current.spending.account(lost)}"] if current.spending.currency else []
     lines = [
         "",
         f"best        top-1 {metrics['top1']:.4f}, top-5 {metrics['top5']:.4f}, "
         f"loss {metrics['loss']:.4f} at step {result.best.step}",
         f"checkpoint  {result.url}",
         f"duration    {seconds:.0f} s",
+        *cost,
         f"MLflow run  {tracked.run_id} at {tracked.shown_uri}",
         f"registered  {version.name} version {version.number}, alias {aliases}",
         "",

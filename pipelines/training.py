@@ -8,15 +8,19 @@ from alexnet.adapters.console import Console
 from alexnet.progress import Event
 from pipelines import open_session, preflight, registration, summary
 from pipelines.launch import Inputs
+from pipelines.metering import Metering
 from pipelines.session import Session
 from pipelines.stop_request import StopRequest
+
+Watch = Callable[[Event, float], None]
+"""Takes an event of a training, and what the run has cost by then."""
 
 
 def run(
     inputs: Inputs,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Callable[[Event], None]] = (),
+    watchers: Sequence[Watch] = (),
 ) -> summary.Result | None:
     """Train, register, and say what came of it.
 
@@ -24,7 +28,7 @@ def run(
         inputs: of the run.
         stop: ends it before its end, with a checkpoint.
         console: shows what happens.
-        watchers: called with each event, too.
+        watchers: called with each event and what the run has cost by then, too.
 
     Returns:
         None if it was ended before its end.
@@ -51,7 +55,7 @@ def run(
                 return None
     finally:
         ray_cluster.disconnect()
-    console.say(summary.closing(result, time.monotonic() - begun, current.tracked))
+    console.say(summary.closing(result, time.monotonic() - begun, current))
     return result
 
 
@@ -60,18 +64,30 @@ def _train(
     resources: ray_cluster.Resources,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Callable[[Event], None]],
+    watchers: Sequence[Watch],
 ) -> summary.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
-    inputs = current.inputs
+    inputs, metering = current.inputs, Metering(current, resources)
+
+    def told(watch: Watch) -> Callable[[Event], None]:
+        return lambda event: watch(event, current.spending.cost.total)
+
     end = ray_runner.train(
         inputs.config,
         inputs.manifest,
         inputs.store,
         checkpoints=current.checkpoints,
         resources=resources,
-        watchers=(console.show, current.watch, *watchers),
+        watchers=(
+            console.show,
+            current.watch,
+            metering.watch,
+            *map(told, watchers),
+        ),
         stop=stop.event,
     )
     current.lease.check()
-    return registration.run(current, stop, console.say) if end == "done" else None
+    try:
+        return registration.run(current, stop, console.say) if end == "done" else None
+    finally:
+        metering.look_again()

@@ -28,8 +28,8 @@ class Console:
 
     def show(self, event: Event) -> None:
         """Show an event: the bar takes the steps, every epoch's result stays on its own line."""
-        if event.kind in ("nodes", "failed"):
-            return  # the one is in MLflow; of the other, what it has cost is said when it is known
+        if event.kind in ("nodes", "ended", "failed"):
+            return  # two are in MLflow; of a failure, what it has cost is said when it is known
         if not self._terminal or event.kind in ("evaluated", "notice"):
             self.say(line(event))
         if event.kind == "notice":

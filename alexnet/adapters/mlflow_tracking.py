@@ -115,7 +115,7 @@ class TrackedRun:
                     raise
 
     def finish(self, record: RunRecord) -> None:
-        """Close the run with the record's status; what failures have cost goes with it.
+        """Close the run with the record's status, what it has cost, and what failures have.
 
         Raises:
             TrackingError: the tracker does not answer; the run stays open in it.
@@ -125,6 +125,9 @@ class TrackedRun:
             self._open()
             if record.lost:
                 _log_lost_work(self._client, self.run_id, record)
+            if record.currency:
+                for key, value in (("cost", f"{record.cost:.6g}"), ("currency", record.currency)):
+                    self._client.set_tag(self.run_id, key, value)
             self._client.set_terminated(self.run_id, record.status)
 
     def abandon(self, record: RunRecord) -> None:
@@ -138,6 +141,16 @@ class TrackedRun:
     def undelivered(self) -> list[Event]:
         """What was logged, and the tracker does not have yet."""
         return list(self._waiting)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the tracker did not take the last metrics."""
+        return self._away
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait to be delivered."""
+        return len(self._backlog) + len(self._waiting)
 
     @property
     def shown_uri(self) -> str:
@@ -256,6 +269,7 @@ def _log_lost_work(client: Any, run_id: str, record: RunRecord) -> None:
         "failures": len(record.lost),
         "steps_redone": sum(lost.steps_redone for lost in record.lost),
         "seconds_lost": round(sum(lost.seconds for lost in record.lost), 1),
+        **({"cost_lost": sum(lost.cost for lost in record.lost)} if record.currency else {}),
     }
     for key, value in sums.items():
         client.set_tag(run_id, key, str(value))

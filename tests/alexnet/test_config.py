@@ -130,7 +130,7 @@ def other(value):
 
 def test_what_decides_the_weights_is_in_the_identity_and_nothing_else():
     default = config.RunConfig()
-    elsewhere = {"cluster", "gate", "registry", "retrain", "run", "name"}
+    elsewhere = {"cluster", "gate", "price", "registry", "retrain", "run", "name"}
     for key, value in config.flat(default).items():
         section, _, name = key.partition(".")
         changed = other(value)

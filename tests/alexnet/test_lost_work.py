@@ -36,7 +36,8 @@ def test_a_run_that_was_stopped_and_goes_on_has_lost_nothing():
 def test_a_restart_costs_the_steps_since_the_checkpoint_and_the_time_since_then():
     account = LostWorkAccount()
     assert not losses(account, [event("started", 0, 0), event("progress", 50, 10)])
-    account.reason = "worker 1: killed"
+    failed = Event(kind="failed", step=0, steps=0, epoch=0.0, text="worker 1: killed")
+    assert account.see(failed) is None
     (lost,) = losses(account, [event("started", 40, 25, resumed_from=8)])
     assert lost == LostWork("worker 1: killed", 40, 10, 17.0)
     assert not losses(account, [event("progress", 60, 40)])

@@ -1,5 +1,7 @@
 """An event is the same after a way through a file."""
 
+import typing
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ ledgers = st.builds(
 )
 events = st.builds(
     Event,
-    kind=st.sampled_from(["started", "progress", "evaluated", "nodes", "notice", "failed"]),
+    kind=st.sampled_from(typing.get_args(typing.get_type_hints(Event)["kind"])),
     step=counts,
     steps=counts,
     epoch=st.floats(0, 90),

@@ -7,9 +7,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alexnet import traffic
 from alexnet.batch import join
 from alexnet.plan import share
 from alexnet.stream import TrainParts, ValidationParts, ValidationStream, training_batches
+from tests.counting_store import LikeS3
 from tests.tiny_data import NUM_VAL, tiny_run
 
 CPU = torch.device("cpu")
@@ -54,10 +56,16 @@ def test_ranks_put_together_have_the_batch_of_one_process_pixel_by_pixel(tiny, w
 @pytest.mark.slow
 @pytest.mark.parametrize("loaders", [1, 2, 3])
 def test_loader_processes_give_the_batches_of_none_pixel_by_pixel(tiny, loaders):
-    whole = batches(train_parts(tiny, epochs=1))
-    made = batches(train_parts(tiny, epochs=1, loaders=loaders))
+    counted = LikeS3(tiny[0]), tiny[1]
+    traffic.OF_PROCESS.take()
+    whole = batches(train_parts(counted, epochs=1))
+    asked = traffic.OF_PROCESS.take()
+    made = batches(train_parts(counted, epochs=1, loaders=loaders))
     assert len(made) == len(whole)
     assert all(same(one, two) for one, two in zip(made, whole, strict=True))
+    by_loaders = traffic.OF_PROCESS.take()  # each reads the indexes for itself
+    assert sum(by_loaders) >= sum(asked) > 0
+    assert loaders > 1 or by_loaders == asked
 
 
 @st.composite

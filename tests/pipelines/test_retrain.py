@@ -223,7 +223,7 @@ def test_status_shows_champion_retrainings_and_decisions(model, capfd):
 
 
 def test_what_it_has_cost_is_written_down(model):
-    model("--set=retrain.worker_hour_price=3600")
+    model("--set=price.per_worker_hour=3600")
     (only,) = retraining.read(model.store)
     seconds = (only.ended_ms - only.begun_ms) / 1000
     assert 0 < only.cost < 2 * seconds

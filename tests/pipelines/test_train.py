@@ -5,15 +5,19 @@ import os
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 from itertools import pairwise
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
+from prometheus_client.parser import text_string_to_metric_families
 
-from alexnet import manifest
+from alexnet import manifest, measures
 from alexnet.adapters.object_store import open_store
+from alexnet.cost import money
 from alexnet.lease import Lease
 from infra.processes import free_ports
 from pipelines import sync_tracking, train
@@ -60,11 +64,81 @@ def on_cluster(job_cluster, mlflow_url, monkeypatch, tmp_path):
     return MlflowClient(mlflow_url)
 
 
+@pytest.fixture
+def tiny_in_s3(tiny_url, bucket_url):
+    """The tiny data set, copied to a bucket."""
+    store = open_store(bucket_url)
+    for file in Path(tiny_url).iterdir():
+        store.upload(file, file.name)
+    return bucket_url
+
+
+RARE = {
+    measures.RESTARTS,
+    measures.LOST_SECONDS,
+    measures.LOST_COST,
+    measures.STEPS_REDONE,
+    measures.SKIPPED,
+    measures.S3_ERRORS,
+}
+"""Ray exports a counter from its first count on; see `test_metering.py` for these."""
+
+
+def exported(head, run):
+    """What Prometheus reads of a run, by name and the label that tells a measure's series apart."""
+    text = urllib.request.urlopen(head.metrics_url).read().decode()
+    kinds = ("operation", "part", "device")
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.labels.get("run") == run:
+                assert sample.labels["model"] == "whole"
+                kind = next((sample.labels[key] for key in kinds if key in sample.labels), "")
+                found[f"{sample.name} {kind}".strip()] = sample.value
+    return found
+
+
+def check_exported(head, run):
+    """Every measure of a training is there, with a value that it can have."""
+    wanted = {each.series for each in measures.ALL if each.source == "training"}
+    wanted -= {each.series for each in RARE}
+    deadline = time.monotonic() + 15  # the agent takes what the driver has sent a moment later
+    found = exported(head, run)
+    while wanted - {name.partition(" ")[0] for name in found} or found["ray_alexnet_workers"]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+        found = exported(head, run)
+    found = {name.removeprefix("ray_alexnet_"): value for name, value in found.items()}
+    assert found["images_trained_total"] == 24 * 12
+    assert (found["step"], found["steps_planned"], found["epoch"]) == (24, 24, 3)
+    assert 0 < found["train_loss"] < 2
+    assert 0 <= found["validation_top1_ratio"] <= found["validation_top5_ratio"] == 1
+    assert 0 <= found["data_wait_ratio"] <= 1
+    assert found["images_per_second"] > 0
+    assert found["s3_requests_total get"] > 0
+    assert found["s3_bytes_total get"] > 3 * 12 * 8 * 300  # no image has fewer
+    assert found["worker_seconds_total cpu"] > 0
+    assert found["cost_total workers"] == pytest.approx(found["worker_seconds_total cpu"])
+    cost = sum(found[f"cost_total {part}"] for part in ("workers", "requests"))
+    assert found["run_cost"] == pytest.approx(cost)
+    assert (found["tracker_up"], found["tracker_backlog_events"]) == (1, 0)
+    return found
+
+
 @pytest.mark.slow
-def test_a_run_is_tracked_and_its_best_model_registered(on_cluster, run_file, tiny_url, capsys):
-    model = "--set=registry.model_name=whole"
-    assert train.main([run_file, model]) == 0
+def test_a_run_is_tracked_measured_and_its_best_model_registered(
+    on_cluster, run_file, tiny_url, tiny_in_s3, job_cluster, capsys
+):
+    changes = {
+        "data.url": tiny_in_s3,
+        "registry.model_name": "whole",
+        "price.per_worker_hour": 3600,
+        "price.per_1000_gets": 1,
+    }
+    assert train.main([run_file, *(f"--set={k}={v}" for k, v in changes.items())]) == 0
     out = capsys.readouterr().out
+    found = check_exported(job_cluster, re.search(r"^run=(\S+)", out, re.MULTILINE)[1])
+    assert f"cost        {money(found['run_cost'], 'USD')}: workers " in out
     version = on_cluster.get_model_version_by_alias("whole", "challenger")
     run = on_cluster.get_run(version.run_id)
     digest = manifest.read(open_store(tiny_url)).digest
@@ -76,6 +150,10 @@ def test_a_run_is_tracked_and_its_best_model_registered(on_cluster, run_file, ti
     assert "config.toml" in {file.path for file in on_cluster.list_artifacts(version.run_id)}
     history = on_cluster.get_metric_history(version.run_id, "val/top1")
     assert [point.step for point in history] == [8, 16, 24]
+    assert float(run.data.tags["cost"]) == pytest.approx(found["run_cost"], rel=1e-4)
+    costs = on_cluster.get_metric_history(version.run_id, "cost/epoch")
+    assert 0 < sum(point.value for point in costs) <= found["run_cost"]
+    assert run.data.metrics["data/s3_get_requests"] <= found["s3_requests_total get"]
     assert float(version.tags["top1"]) == pytest.approx(max(p.value for p in history), abs=1e-5)
     assert f"registered  whole version {version.version}, alias challenger" in out
     assert Path(re.search(r"^checkpoint  (.*)$", out, re.MULTILINE)[1], "meta.json").is_file()

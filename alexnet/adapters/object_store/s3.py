@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import botocore.exceptions as boto
 
+from alexnet import traffic
 from alexnet.adapters.object_store.checks import (
     REPLACED,
     ShortError,
@@ -243,8 +244,14 @@ class _Body:
             )
         self.pin.check(self.where, int(size), answer["ETag"])
         self.end = int(size) if self.end is None else min(self.end, int(size))
-        for piece in answer["Body"].iter_chunks(2**18):
-            self.data += piece
+        try:
+            for piece in answer["Body"].iter_chunks(2**18):
+                self.data += piece
+        except Exception:  # of any kind: it is raised again
+            traffic.OF_PROCESS.add("get", "errors")
+            raise
+        finally:
+            traffic.OF_PROCESS.add("get", "bytes", self.progress() - begin)
 
 
 def _read(body: _Body, *, exact: bool = True) -> bytes:

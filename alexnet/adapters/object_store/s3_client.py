@@ -11,7 +11,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from alexnet import traffic
 from alexnet.errors import StoreError
+from alexnet.traffic import Kind
 
 SILENCE_S = 10.0
 """How long a server may say nothing before an attempt is given up."""
@@ -56,12 +58,42 @@ def client(attempts: int = 1) -> Any:
                 response_checksum_validation="when_required",
             )
             try:
-                _clients[attempts] = boto3.session.Session().client("s3", config=settings)
+                made = boto3.session.Session().client("s3", config=settings)
             except ValueError as error:
                 raise StoreError(
                     f"{endpoint()}: not the URL of a server. {ENDPOINT_ADVICE}"
                 ) from error
+            made.meta.events.register("before-send.s3.PutObject", _count_sent)
+            made.meta.events.register("before-send.s3.UploadPart", _count_sent)
+            made.meta.events.register("response-received.s3", _count_answer)
+            _clients[attempts] = made
         return _clients[attempts]
+
+
+EXPECTED = (304, 404, 409, 412, 416)
+"""HTTP statuses that are answers to a question: is it there, is it still the same?"""
+
+
+def kind_of(operation: str) -> Kind:
+    """How a request is counted; Amazon prices all of a kind alike."""
+    if operation.startswith(("Get", "Head")):
+        return "get"
+    if operation.startswith("List"):
+        return "list"
+    return "delete" if operation.startswith(("Delete", "Abort")) else "put"
+
+
+def _count_sent(request: Any, **_: Any) -> None:
+    traffic.OF_PROCESS.add("put", "bytes", int(request.headers.get("Content-Length", 0)))
+
+
+def _count_answer(event_name: str, response_dict: Any, exception: Any, **_: Any) -> None:
+    """Count an attempt; boto3 calls it for each, also for those that it makes again by itself."""
+    kind = kind_of(event_name.rpartition(".")[2])
+    traffic.OF_PROCESS.add(kind, "requests")
+    status = response_dict["status_code"] if response_dict else 0
+    if exception is not None or (status >= 400 and status not in EXPECTED):
+        traffic.OF_PROCESS.add(kind, "errors")
 
 
 def endpoint() -> str:
