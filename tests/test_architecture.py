@@ -9,6 +9,7 @@ import pytest
 
 from pipelines import (
     check_data,
+    exporter,
     prepare_shards,
     promote,
     retrain,
@@ -64,6 +65,7 @@ def test_a_script_is_short(path):
         ),
         (retrain.main, {"-h", "--help", "--set", "--dry-run", "--require-approval"}),
         (status.main, {"-h", "--help", "--set"}),
+        (exporter.main, {"-h", "--help", "--set", "--host", "--port", "--every"}),
         (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
@@ -77,6 +79,7 @@ def test_a_command_has_these_options_and_no_other(main, options, capsys):
 
 def test_scripts_run_as_files_from_any_folder(tmp_path):
     scripts = (train, prepare_shards, check_data, sync_tracking, promote, verify, retrain, status)
+    scripts = (*scripts, exporter)
     for script in (each.__name__.rpartition(".")[2] for each in scripts):
         path = ROOT / "pipelines" / f"{script}.py"
         done = subprocess.run(
