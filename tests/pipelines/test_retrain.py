@@ -1,5 +1,6 @@
 """New data is learnt, judged and promoted once, whoever calls how often and whatever is killed."""
 
+import json
 import os
 import re
 import shutil
@@ -265,11 +266,19 @@ def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, 
     assert "version 1 promoted, champion 1, by " in said
 
 
-def test_what_it_has_cost_is_written_down(model):
-    model("--set=price.per_worker_hour=3600")
+def test_what_it_has_cost_is_written_down_and_all_that_is_said_may_be_json(model, monkeypatch):
+    monkeypatch.setenv("ALEXNET_LOG", "json")
+    _, said = model("--set=price.per_worker_hour=3600", "--set=price.currency=EUR")
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
+    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
+    assert run == "tiny-retraining-0001"
+    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
+    assert re.search(r"^cost        [\d.]+ EUR: workers [\d.]+ EUR$", closing, re.M)
     (only,) = retraining.read(model.store)
     seconds = (only.ended_ms - only.begun_ms) / 1000
     assert 0 < only.cost < 2 * seconds
+    assert only.currency == "EUR"
 
 
 def test_one_that_a_person_has_to_approve_waits_and_then_goes_on(model):
