@@ -12,7 +12,7 @@ DOCS = Path(__file__).resolve().parent
 
 NAVIGATION = {
     "Tutorial": ["tutorial"],
-    "How to": ["your-images", "registry", "retraining", "kubernetes", "operations"],
+    "How to": ["your-images", "registry", "retraining", "kubernetes", "operations", "metrics"],
     "Reference": ["configuration", "commands", "data-format", "formats"],
     "Explanation": ["architecture", "data-order", "gate", "scale"],
     "Results": ["results"],
