@@ -20,6 +20,7 @@ NAVIGATION = {
         "cluster",
         "kubernetes",
         "operations",
+        "metrics",
         "security",
     ],
     "Reference": ["configuration", "commands", "data-format", "formats"],

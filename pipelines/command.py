@@ -1,11 +1,11 @@
 """What every command shares: the configuration argument, and errors as one line."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from alexnet import config as configuration
+from alexnet.adapters.console import complain
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, ConfigError
 
@@ -81,8 +81,8 @@ def guarded(name: str, work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except AlexNetError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        complain(name, str(error))
         return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
+        complain(name, "interrupted")
         return 130

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from alexnet import retraining
 from alexnet.adapters import mlflow_connection
+from alexnet.adapters.console import complain
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import LeaseError, StoreError
 from alexnet.lease import Lease
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         lease.take(f"retraining of {config.registry.model_name}", "")
     except LeaseError as error:
-        print(f"retrain: {error}", file=sys.stderr)
+        complain("retrain", str(error))
         return BUSY
     try:
         return steps.run(lease)

@@ -1,6 +1,7 @@
 """Training and judging, as stages of a retraining that can be gone on with."""
 
 import dataclasses
+from collections.abc import Callable
 
 from alexnet import decisions, manifest, run_record, warm_start
 from alexnet.adapters.console import Console
@@ -73,15 +74,22 @@ def with_cost(config: RunConfig, current: Retraining) -> Retraining:
     return dataclasses.replace(current, cost=record.cost, currency=record.currency)
 
 
-def judge(config: RunConfig, registry: Registry, current: Retraining, *, approval: bool) -> int:
+def judge(
+    config: RunConfig,
+    registry: Registry,
+    current: Retraining,
+    say: Callable[[str], None],
+    *,
+    approval: bool,
+) -> int:
     """Promote the version or not, unless that was decided before; the exit status of it.
 
     Raises:
         AlexNetError: something that the user can mend; the next call goes on.
     """
     log = DecisionLog(open_store(registry.decisions_url()))
-    told = hook.teller(config.registry.on_decision, print)
-    succession = Succession(registry, log, told, print)
+    told = hook.teller(config.registry.on_decision, say)
+    succession = Succession(registry, log, told, say)
     decided = decisions.last_about(succession.settle(), current.version)
     if decided:
         return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED

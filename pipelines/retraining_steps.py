@@ -3,7 +3,7 @@
 import dataclasses
 
 from alexnet import retraining
-from alexnet.adapters.console import Console
+from alexnet.adapters import console
 from alexnet.adapters.mlflow_registry import WEIGHTS, Registry
 from alexnet.config import RunConfig
 from alexnet.lease import Lease
@@ -36,7 +36,7 @@ class Steps:
         self._registry = Registry(config.registry.model_name)
         _, manifest = launch.data(config)
         self._wanted = Ingredients(manifest.digest, config.recipe_digest(), commit.current())
-        self._console = Console()
+        self._console = console.opened()
         self.stop = StopRequest(self._console.say)
 
     def plan(self) -> tuple[Plan, list[Retraining]]:
@@ -96,12 +96,13 @@ class Steps:
         return promotion.REFUSED
 
     def _judge(self, current: Retraining, lease: Lease) -> int:
-        approval = self._require_approval
-        status = retraining_stages.judge(self._config, self._registry, current, approval=approval)
+        say, approval = self._console.say, self._require_approval
+        known = self._config, self._registry, current
+        status = retraining_stages.judge(*known, say, approval=approval)
         outcome = OUTCOMES[status]
         waits = dataclasses.replace(current, outcome=outcome)
         self._write(waits if status == promotion.WAITING else current.ended(outcome), lease)
-        self._console.say(f"retraining {current.number}: version {current.version} {outcome}")
+        say(f"retraining {current.number}: version {current.version} {outcome}")
         return status
 
     def _write(self, current: Retraining, lease: Lease) -> None:

@@ -6,19 +6,19 @@ A run that was begun by the same command and not finished is gone on with.
 import argparse
 import sys
 
-from alexnet.adapters.console import Console
+from alexnet.adapters import console
 from pipelines import command, launch, preflight, training
 from pipelines.stop_request import StopRequest
 
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked, train and register; the exit status."""
-    console = Console()
+    output = console.opened()
     if args.check:
-        return preflight.run(command.config(args), console.say)
+        return preflight.run(command.config(args), output.say)
     inputs = launch.prepare(command.config(args), fresh=args.fresh)
-    stop = StopRequest(console.say)
-    return 0 if training.run(inputs, stop, console) else 128 + stop.signal
+    stop = StopRequest(output.say)
+    return 0 if training.run(inputs, stop, output) else 128 + stop.signal
 
 
 def main(argv: list[str] | None = None) -> int:

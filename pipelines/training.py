@@ -43,6 +43,7 @@ def run(
         preflight.quick(inputs, resources, console.say)
         opened = open_session.opened(inputs, stop.event.set, console.say)
         with stop.on_signals(), opened as current:
+            console.run = inputs.record.name
             console.say(summary.opening(inputs, resources))
             try:
                 result = _train(current, resources, stop, console, watchers)

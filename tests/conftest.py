@@ -31,7 +31,7 @@ def quiet_surroundings():
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_ENDPOINT", "AWS_PROFILE")) or (
-                name.startswith(("MLFLOW_", "RAY_"))
+                name.startswith(("MLFLOW_", "RAY_", "ALEXNET_"))
             ):
                 patch.delenv(name)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines import (
     check_data,
+    exporter,
     prepare_shards,
     promote,
     retrain,
@@ -66,6 +67,7 @@ def test_a_script_is_short(path):
         (retrain.main, {"-h", "--help", "--set", "--dry-run", "--require-approval"}),
         (status.main, {"-h", "--help", "--set"}),
         (submit.main, {"-h", "--help", "--set", "--tick", "--require-approval"}),
+        (exporter.main, {"-h", "--help", "--set", "--host", "--port", "--every"}),
         (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
         (check_data.main, {"-h", "--help", "--digests", "--report", "--max-rejects"}),
     ],
@@ -88,6 +90,7 @@ def test_scripts_run_as_files_from_any_folder(tmp_path):
         retrain,
         status,
         submit,
+        exporter,
     )
     for script in (each.__name__.rpartition(".")[2] for each in scripts):
         path = ROOT / "pipelines" / f"{script}.py"

@@ -1,18 +1,30 @@
-"""What a person sees: a progress bar on a terminal, plain lines everywhere else."""
+"""What a command says: a progress bar on a terminal, plain lines elsewhere, or JSON."""
 
+import json
+import math
+import os
 import sys
+import time
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from alexnet.errors import ConfigError
 from alexnet.progress import Event, line
 
 ON_BAR = ("train/loss", "train/images_per_s", "train/data_wait")
 """What the bar shows; the rest is in MLflow."""
 
+FORMAT = "ALEXNET_LOG"
+"""Variable that says how: `plain`, or `json` for one object a line."""
+
 
 class Console:
     """Shows a run's events as they come."""
+
+    run = ""
+    """Name of the run, once it is known."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -57,3 +69,56 @@ class Console:
         if shown:
             self._bar.set_postfix(shown, refresh=False)
         self._bar.refresh()
+
+
+class JsonLines(Console):
+    """The same as objects, one a line, for programs that collect logs."""
+
+    def say(self, text: str) -> None:
+        """What a person would read, as it is."""
+        print(_object("text", self.run, text=text), file=self._stream, flush=True)
+
+    def show(self, event: Event) -> None:
+        """Each event but how busy the nodes are, which comes every few seconds."""
+        if event.kind == "nodes":
+            return
+        place = {"step": event.step, "steps": event.steps, "epoch": round(event.epoch, 4)}
+        told = {
+            **(place if event.steps else {}),
+            "metrics": {key: _finite(value) for key, value in event.metrics.items()},
+            "text": event.text,
+        }
+        print(_object(event.kind, self.run, event.time_ms, **told), file=self._stream, flush=True)
+
+
+def opened() -> Console:
+    """The console that the environment asks for.
+
+    Raises:
+        ConfigError: it asks for something else.
+    """
+    wanted = os.environ.get(FORMAT, "plain")
+    if wanted not in ("plain", "json"):
+        raise ConfigError(f"{FORMAT} = {wanted!r}: must be plain or json")
+    return JsonLines() if wanted == "json" else Console()
+
+
+def complain(command: str, text: str) -> None:
+    """Say on standard error why a command ends."""
+    line = f"{command}: {text}"
+    if os.environ.get(FORMAT) == "json":
+        line = _object("error", text=line)
+    sys.stderr.write(f"{line}\n")
+
+
+def _object(kind: str, run: str = "", time_ms: int | None = None, **told: Any) -> str:
+    """One line; what is empty is left out."""
+    now_s = time.time() if time_ms is None else time_ms / 1000
+    when = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
+    known = {"run": run, "kind": kind, **told}
+    filled = {key: value for key, value in known.items() if value not in ("", {})}
+    return json.dumps({"time": when.replace("+00:00", "Z"), **filled}, ensure_ascii=False)
+
+
+def _finite(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)  # JSON has no word for the others

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from infra.documentation import commands, configuration, formats
+from infra.documentation import commands, configuration, formats, measured
 
 CODE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 """A block of code, in which brackets are no links."""
@@ -25,6 +25,7 @@ REFERENCES: dict[str, Callable[[], str]] = {
     "configuration": configuration.reference,
     "commands": commands.reference,
     "formats": formats.reference,
+    "measures": measured.reference,
 }
 
 

@@ -1,18 +1,22 @@
 """New data is learnt, judged and promoted once, whoever calls how often and whatever is killed."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from alexnet import manifest, retraining
+from alexnet import manifest, measures, retraining
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from pipelines import retrain
@@ -205,28 +209,76 @@ def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
     assert (status, len(retraining.read(model.store))) == (0, 2)
 
 
-def test_status_shows_champion_retrainings_and_decisions(model, capfd):
+@contextmanager
+def scraped(model):
+    """What Prometheus reads of an exporter, whose end is that of a SIGTERM."""
+    script = str(ROOT / "pipelines" / "exporter.py")
+    command = [sys.executable, script, *model.arguments("--port=0", "--every=0")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        url = process.stdout.readline().split()[1]
+        yield urllib.request.urlopen(url).read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def check_page(page, name):
+    """Every measure of a registered model is there, and is what was done with it."""
+    found = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            labels = dict(sample.labels)
+            assert labels.pop("model") == name
+            found[" ".join([sample.name, *labels.values()])] = sample.value
+    assert {key.partition(" ")[0] for key in found} == {
+        each.series for each in measures.ALL if each.source == "model"
+    }
+    assert found["alexnet_champion_version"] == 1
+    assert 0 < found["alexnet_champion_top1_ratio"] <= 1
+    assert found["alexnet_retrainings_total promoted"] == 1
+    assert found["alexnet_retrainings_total refused"] == 0
+    assert found["alexnet_retraining_cost_total USD"] > 0
+    assert found["alexnet_retraining_at_work"] == 1
+    begun, ended, decided = (
+        found[f"alexnet_last_{what}_timestamp_seconds"]
+        for what in ("retraining_begun", "retraining_ended", "decision")
+    )
+    assert begun < decided < ended <= time.time()
+
+
+def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, capfd):
     show = model.arguments()
     assert status_command.main(show) == 0
     assert capfd.readouterr().out == (
         "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n\n"
         "retrainings\n  none\n\ndecisions\nnothing was decided yet\n"
     )
-    model(*LEARNS)
+    model(*LEARNS, "--set=price.per_worker_hour=3600")
     with held(model) as holder:
         assert status_command.main(show) == 0
+        with scraped(model) as page:
+            check_page(page, model.name)
     said = capfd.readouterr().out
     assert re.search(r"^champion    version 1, top-1 [01]\.\d+, promoted \(decision 1\)", said)
     assert f"at work     planning, by process {holder} on " in said
-    assert re.search(r"^   1  .* UTC  version 1 promoted; the first training, ", said, re.M)
+    assert re.search(
+        r"^   1  .* UTC  version 1 promoted; the first training, .* min, cost .* USD$", said, re.M
+    )
     assert "version 1 promoted, champion 1, by " in said
 
 
-def test_what_it_has_cost_is_written_down(model):
-    model("--set=price.per_worker_hour=3600")
+def test_what_it_has_cost_is_written_down_and_all_that_is_said_may_be_json(model, monkeypatch):
+    monkeypatch.setenv("ALEXNET_LOG", "json")
+    _, said = model("--set=price.per_worker_hour=3600", "--set=price.currency=EUR")
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
+    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
+    assert run == "tiny-retraining-0001"
+    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
+    assert re.search(r"^cost        [\d.]+ EUR: workers [\d.]+ EUR$", closing, re.M)
     (only,) = retraining.read(model.store)
     seconds = (only.ended_ms - only.begun_ms) / 1000
     assert 0 < only.cost < 2 * seconds
+    assert only.currency == "EUR"
 
 
 def test_one_that_a_person_has_to_approve_waits_and_then_goes_on(model):

@@ -1,0 +1,25 @@
+"""The reference of what is exported for Prometheus, from `alexnet/measures.py`."""
+
+from alexnet import measures
+from alexnet.measures import Measure
+
+SOURCES = {
+    "training": "Of a training, on the metrics port of the driver's node",
+    "model": "Of a registered model, from `pipelines/exporter.py`",
+}
+"""Headings, by where a measure comes from."""
+
+
+def reference() -> str:
+    """All measures, as tables of Markdown."""
+    parts = []
+    for source, heading in SOURCES.items():
+        rows = [_row(each) for each in measures.ALL if each.source == source]
+        head = ["| series | kind | labels | what it is |", "|---|---|---|---|"]
+        parts += [f"### {heading}", "\n".join([*head, *rows])]
+    return "\n\n".join(parts)
+
+
+def _row(measure: Measure) -> str:
+    labels = ", ".join(measure.labels)
+    return f"| `{measure.series}` | {measure.kind} | {labels} | {measure.help} |"
