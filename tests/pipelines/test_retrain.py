@@ -249,8 +249,9 @@ def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, 
     show = model.arguments()
     assert status_command.main(show) == 0
     assert capfd.readouterr().out == (
-        "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n\n"
-        "retrainings\n  none\n\ndecisions\nnothing was decided yet\n"
+        "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n"
+        "next        no retrain.schedule\n\nretrainings\n  none\n\n"
+        "decisions\nnothing was decided yet\n"
     )
     model(*LEARNS, "--set=price.per_worker_hour=3600")
     with held(model) as holder:
