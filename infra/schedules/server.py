@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = """\
 telemetry:
   enabled: false
+nux:                   # its invitation to a newsletter lies over the page
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 1
