@@ -1,0 +1,68 @@
+"""A gauge stays as long as its driver exports; the scrape of a run is in test_train.py."""
+
+import gc
+import threading
+import time
+
+import pytest
+
+from alexnet import measures
+from alexnet.adapters import ray_metrics
+from alexnet.adapters.ray_metrics import RayMetrics
+from alexnet.measures import Sample
+
+LABELS = {"run": "birds-1", "model": "birds"}
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What gets to Ray, as measure and value."""
+    told = []
+
+    class Instrument:
+        def __init__(self, name, text, labels):
+            self._name = name
+
+        def set(self, value, labels):
+            told.append((self._name, value))
+
+        inc = set
+
+    monkeypatch.setattr(ray_metrics, "Gauge", Instrument)
+    monkeypatch.setattr(ray_metrics, "Counter", Instrument)
+    monkeypatch.setattr(ray_metrics, "REPEAT_S", 0.01)
+    monkeypatch.setattr(ray_metrics.ray, "is_initialized", lambda: True)
+    return told
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def keepers():
+    return {thread for thread in threading.enumerate() if "_keep" in thread.name}
+
+
+def test_a_gauge_is_set_again_and_a_counter_is_not(sent):
+    metrics = RayMetrics()
+    metrics.export([Sample(measures.WORKERS, 1, LABELS), Sample(measures.IMAGES, 64, LABELS)])
+    metrics.export([Sample(measures.WORKERS, 2, LABELS)])
+    wait_until(lambda: len(sent) > 6)
+    assert sent[:3] == [("alexnet_workers", 1), ("alexnet_images_trained_total", 64),
+                        ("alexnet_workers", 2)]  # fmt: skip
+    assert set(sent[3:]) == {("alexnet_workers", 2)}
+
+
+def test_nothing_is_repeated_once_nobody_exports_or_the_driver_has_left(sent, monkeypatch):
+    before = keepers()
+    metrics, others = RayMetrics(), RayMetrics()
+    wait_until(lambda: len(keepers() - before) == 2)
+    del metrics
+    gc.collect()
+    wait_until(lambda: len(keepers() - before) == 1)
+    monkeypatch.setattr(ray_metrics.ray, "is_initialized", lambda: False)
+    wait_until(lambda: keepers() <= before)
+    assert others
