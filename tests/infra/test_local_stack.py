@@ -1,5 +1,7 @@
 """The stack starts with one command, can be used as it says, and leaves nothing running."""
 
+import json
+import re
 import signal
 import socket
 import stat
@@ -98,6 +100,26 @@ def test_secrets_are_in_private_files_only(stack):
         for path in (output, *folder.glob("*.log")):
             assert env[name] not in path.read_text(errors="replace"), path
         assert not processes_with(env[name])
+
+
+@pytest.mark.slow
+def test_prometheus_watches_every_node_where_it_is_installed(stack):
+    *_, output = stack
+    shown = re.findall(r"^Prometheus  (\S+)$", output.read_text(), re.M)
+    assert len(shown) == servers.has_prometheus()
+    if not shown:
+        pytest.skip("prometheus is not installed: apt install prometheus")
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(f"{shown[0]}/api/v1/targets") as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+        # Both nodes', the autoscaler's and the dashboard's.
+        if len(targets) == 4 and all(each["health"] == "up" for each in targets):
+            break
+        assert time.monotonic() < deadline, targets
+        time.sleep(0.5)
+    assert {urlsplit(each["scrapeUrl"]).hostname for each in targets} == {"127.0.0.1"}
+    assert urlsplit(shown[0]).hostname == "127.0.0.1"
 
 
 @pytest.mark.slow
