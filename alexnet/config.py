@@ -26,6 +26,9 @@ MIN_IMAGE_PX = 63
 """Smallest input whose last pooling still has one pixel: 63 -> 15 -> 7 -> 3 -> 1."""
 
 
+T = typing.TypeVar("T")
+
+
 def checker(section: Any, prefix: str) -> Callable[[str, bool, str], None]:
     """A function `check(key, ok, rule)` that raises `<prefix>.<key> = <value>: <rule>`."""
 
@@ -545,15 +548,28 @@ def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read or parsed, a key is unknown, a value breaks its rule.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Name a TOML file of a run.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+    tree = read(path, "a run")
     for override in overrides:
         _apply(tree, override)
     return parse(tree)
+
+
+def read(path: Path, what: str) -> dict[str, Any]:
+    """A TOML file.
+
+    Args:
+        path: of the file.
+        what: it is to be, for a message.
+
+    Raises:
+        ConfigError: it cannot be read or parsed.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}. Name a TOML file of {what}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
 
 
 def parse(tree: Mapping[str, Any]) -> RunConfig:
@@ -562,7 +578,24 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: a key is unknown or a value breaks its rule.
     """
-    return typing.cast(RunConfig, _build(RunConfig, tree, ""))
+    return build(RunConfig, tree)
+
+
+def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The run with other values of some keys.
+
+    Args:
+        config: the run.
+        values: by `section.key`, as TOML has them.
+
+    Raises:
+        ConfigError: a value breaks its rule.
+    """
+    tree = tomllib.loads(to_toml(config))
+    for key, value in values.items():
+        section, _, last = key.partition(".")
+        tree[section][last] = value
+    return parse(tree)
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
@@ -576,16 +609,21 @@ def flat(config: RunConfig) -> dict[str, Any]:
     return pairs
 
 
-def to_toml(config: RunConfig) -> str:
-    """The whole configuration, defaults included, as TOML that `load` reads back to the same."""
-    top, sections = [], []
-    for key, value in dataclasses.asdict(config).items():
-        if isinstance(value, dict):
-            lines = [f"{inner} = {_toml_value(item)}" for inner, item in value.items()]
-            sections.append("\n".join([f"[{key}]", *lines]))
-        else:
-            top.append(f"{key} = {_toml_value(value)}")
-    return "\n\n".join(["\n".join(top), *sections]) + "\n"
+def to_toml(config: RunConfig, *, whole: bool = True) -> str:
+    """The configuration as TOML that `load` reads back to the same.
+
+    Args:
+        config: the run.
+        whole: with what is as by default.
+    """
+    default = {} if whole else flat(RunConfig())
+    sections: dict[str, list[str]] = {"": []}
+    for name, value in flat(config).items():
+        if name not in default or value != default[name]:
+            section, _, key = name.rpartition(".")
+            sections.setdefault(section, []).append(f"{key} = {_toml_value(value)}")
+    parts = [[f"[{name}]", *lines] if name else lines for name, lines in sections.items()]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
 
 def _toml_value(value: Any) -> str:
@@ -611,7 +649,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree[last] = text.strip()
 
 
-def _build(kind: type, tree: Mapping[str, Any], prefix: str) -> Any:
+def build(kind: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
+    """A dataclass of parsed TOML.
+
+    Args:
+        kind: of the dataclass.
+        tree: its keys and values.
+        prefix: of keys in messages.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is of another type or breaks its rule.
+    """
     hints = typing.get_type_hints(kind)
     for key in tree:
         if key not in hints:
@@ -632,7 +680,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} = {value!r}: must be a section with keys")
-        return _build(typing.cast(type, hint), value, f"{name}.")
+        return build(typing.cast(type, hint), value, f"{name}.")
     origin = typing.get_origin(hint)
     if origin is Literal:
         choices = typing.get_args(hint)

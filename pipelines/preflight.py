@@ -7,17 +7,21 @@ import torch
 
 from alexnet import model, preflight, spot_check
 from alexnet.adapters import mlflow_check, ray_cluster
+from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, ConfigError
+from alexnet.manifest import Manifest
 from alexnet.preflight import Finding, Node
 from pipelines import launch
 from pipelines.launch import Inputs
+
+Say = Callable[[str], None]  # takes a line for people
 
 CLUSTER_S = 20.0
 """How long the cluster is waited for, whatever a training may wait."""
 
 
-def run(config: RunConfig, say: Callable[[str], None]) -> int:
+def run(config: RunConfig, say: Say) -> int:
     """Print a line for each check; the exit status, 2 if one has failed."""
     failed = False
     for finding in findings(config):
@@ -26,14 +30,14 @@ def run(config: RunConfig, say: Callable[[str], None]) -> int:
     return 2 if failed else 0
 
 
-def quick(inputs: Inputs, resources: ray_cluster.Resources, say: Callable[[str], None]) -> None:
+def quick(config: RunConfig, manifest: Manifest, resources: Resources, say: Say) -> None:
     """What each start looks at besides what it needs anyway: work for every process.
 
     Raises:
         ConfigError: there is not enough.
     """
-    train, val = (inputs.manifest.split(name) for name in ("train", "val"))
-    found = preflight.counts(inputs.config, resources.max_workers, len(train), val.num_samples)
+    train, val = (manifest.split(name) for name in ("train", "val"))
+    found = preflight.counts(config, resources.max_workers, len(train), val.num_samples)
     if found.level == "FAIL":
         raise ConfigError(found.text)
     if found.level == "warn":
@@ -92,7 +96,7 @@ def cluster(config: RunConfig, inputs: Inputs | None, sample_bytes: float) -> It
 
 
 def on_node(
-    config: RunConfig, node: Node, resources: ray_cluster.Resources, sample_bytes: float
+    config: RunConfig, node: Node, resources: Resources, sample_bytes: float
 ) -> Iterator[Finding]:
     """Whether a node holds the workers that may be put on it."""
     with torch.device("meta"):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from alexnet import decisions, manifest, run_record, warm_start
+from alexnet import decisions, run_record, warm_start
 from alexnet.adapters.console import Console
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
@@ -15,7 +15,7 @@ from alexnet.limits import Limits
 from alexnet.progress import Event
 from alexnet.retraining import Retraining
 from alexnet.succession import Succession
-from pipelines import hook, launch, promotion, training
+from pipelines import data_set, hook, launch, promotion, training
 from pipelines.promotion import Wish
 from pipelines.stop_request import StopRequest
 
@@ -99,11 +99,8 @@ def judge(
 
 def _pinned(config: RunConfig, to: Retraining) -> RunConfig:
     """The same as the run of a retraining: its data, its weights to begin with, its name."""
-    folder, _ = manifest.locate(launch.data_url(config))
-    url = f"{folder}/{manifest.name_of(to.ingredients.manifest_digest)}"
     return dataclasses.replace(
-        config,
+        data_set.pinned(config, to.ingredients.manifest_digest),
         run=NameConfig(name=to.run_name),
-        data=dataclasses.replace(config.data, url=url),
         train=dataclasses.replace(config.train, parent=to.parent_weights),
     )

@@ -10,7 +10,7 @@ from alexnet.lease import Lease
 from alexnet.limits import Limits
 from alexnet.retraining import Ingredients, Outcome, Plan, Retraining
 from alexnet.store import Store
-from pipelines import commit, launch, promotion, retraining_stages
+from pipelines import commit, data_set, promotion, retraining_stages
 from pipelines.stop_request import StopRequest
 
 OUTCOMES: dict[int, Outcome] = {
@@ -34,7 +34,7 @@ class Steps:
         """
         self._config, self._store, self._require_approval = config, store, require_approval
         self._registry = Registry(config.registry.model_name)
-        _, manifest = launch.data(config)
+        _, manifest = data_set.opened(config)
         self._wanted = Ingredients(manifest.digest, config.recipe_digest(), commit.current())
         self._console = console.opened()
         self.stop = StopRequest(self._console.say)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.console import Console
+from alexnet.loop import End
 from alexnet.progress import Event
 from pipelines import open_session, preflight, registration, summary
 from pipelines.launch import Inputs
@@ -40,7 +41,7 @@ def run(
     ray_cluster.connect()
     try:
         resources = ray_cluster.claim(inputs.config.cluster)
-        preflight.quick(inputs, resources, console.say)
+        preflight.quick(inputs.config, inputs.manifest, resources, console.say)
         opened = open_session.opened(inputs, stop.event.set, console.say)
         with stop.on_signals(), opened as current:
             console.run = inputs.record.name
@@ -68,27 +69,41 @@ def _train(
     watchers: Sequence[Watch],
 ) -> summary.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
-    inputs, metering = current.inputs, Metering(current, resources)
+    metering = Metering(current, resources)
 
     def told(watch: Watch) -> Callable[[Event], None]:
         return lambda event: watch(event, current.spending.cost.total)
 
-    end = ray_runner.train(
-        inputs.config,
-        inputs.manifest,
-        inputs.store,
-        checkpoints=current.checkpoints,
-        resources=resources,
-        watchers=(
-            console.show,
-            current.watch,
-            metering.watch,
-            *map(told, watchers),
-        ),
-        stop=stop.event,
-    )
-    current.lease.check()
+    watching = (console.show, current.watch, metering.watch, *map(told, watchers))
     try:
+        end = fit(current, resources, stop, watching)
         return registration.run(current, stop, console.say) if end == "done" else None
     finally:
         metering.look_again()
+
+
+def fit(
+    current: Session,
+    resources: ray_cluster.Resources,
+    stop: StopRequest,
+    watchers: tuple[Callable[[Event], None], ...],
+) -> End:
+    """Train to the end, or until `stop`, and register nothing.
+
+    Args:
+        current: the session on the run.
+        resources: that it gets of the cluster.
+        stop: ends it before its end, with a checkpoint.
+        watchers: called with each event; the session's own among them.
+    """
+    end = ray_runner.train(
+        current.inputs.config,
+        current.inputs.manifest,
+        current.inputs.store,
+        checkpoints=current.checkpoints,
+        resources=resources,
+        watchers=watchers,
+        stop=stop.event,
+    )
+    current.lease.check()
+    return end

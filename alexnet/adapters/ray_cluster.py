@@ -55,8 +55,7 @@ def connect() -> None:
         ClusterError: the cluster does not answer.
     """
     address = os.environ.get("RAY_ADDRESS")
-    for name, value in TRAIN_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    apply_train_settings()
     if address:
         _check_answers(address)
     try:
@@ -81,6 +80,12 @@ def connect() -> None:
         raise ClusterError(
             f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
         ) from error
+
+
+def apply_train_settings() -> None:
+    """Let Ray Train take `TRAIN_SETTINGS` in whatever this process starts."""
+    for name, value in TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
 
 
 def _check_answers(address: str) -> None:
@@ -138,6 +143,16 @@ def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
             request_resources(bundles=_wanted(settings))
             asked = True
         time.sleep(0.5)
+
+
+def side_by_side(settings: ClusterConfig, resources: Resources) -> int:
+    """How many trainings the cluster has room for at a time, at least 1."""
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    workers = resources.min_workers
+    rooms = [total.get("CPU", 0) / (workers * settings.cpus_per_worker)]
+    if resources.use_gpu:
+        rooms.append(total.get("GPU", 0) / workers)
+    return max(1, int(min(rooms)))
 
 
 def _wanted(settings: ClusterConfig) -> list[dict[str, float]]:

@@ -12,14 +12,13 @@ from typing import Any
 import ray
 import ray.train
 import ray.train.torch
+from ray._private.state import state as ray_state
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
 from ray.train import FailureConfig, ScalingConfig, UserCallback
-from ray.util.placement_group import (
-    PlacementGroup,
-    placement_group_table,
-    remove_placement_group,
-)
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from alexnet import beside
 from alexnet.adapters import ray_events
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.adapters.ray_mailbox import Mailbox
@@ -85,6 +84,7 @@ def train(
         "mailbox": mailbox,
     }
     controllers_lost = 0
+    _free_placement_groups()  # a trial whose process died begins again in the same job
     with ray_events.delivered(mailbox, watchers, resources):
         while True:
             try:
@@ -106,15 +106,20 @@ def train(
 
 
 def _free_placement_groups() -> None:
-    """Free what this job's workers had claimed, when the controller that would do it is dead.
+    """Free what this job's workers had claimed whose controller is dead: it would have done that.
 
-    Ray has an actor for that, which asks the dashboard whether the controller lives. Where there is
-    no dashboard, or two clusters on a machine, it never learns of the death.
+    Ray has an actor for it, which asks the dashboard whether the controller lives. Where there is
+    no dashboard, or two clusters on a machine, it never learns of the death. Ray's table of
+    placement groups knows of it, but not in its public form.
     """
     job = ray.get_runtime_context().get_job_id()
-    for name, group in placement_group_table().items():
-        if name.endswith(job) and group["state"] != "REMOVED":  # the id ends with the job's
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(name))))
+    table = ray_state._connect_and_get_accessor().get_placement_group_table()
+    for group in map(PlacementGroupTableData.FromString, table):
+        ours = ray.JobID(group.creator_job_id).hex() == job
+        # What a driver itself has claimed has no actor; Ray's table calls that one dead, too.
+        dead = group.creator_actor_dead and not ray.ActorID(group.creator_actor_id).is_nil()
+        if ours and dead and group.state != PlacementGroupTableData.REMOVED:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
 
 
 def failed(reason: str) -> Event:
@@ -125,11 +130,8 @@ def failed(reason: str) -> Event:
 def _fit(loop: dict[str, Any], resources: Resources, stop: threading.Event) -> End:
     """One life of Ray Train's controller."""
     settings, mailbox = loop["config"].cluster, loop["mailbox"]
-    result: Future[Any] = Future()
     folder = tempfile.mkdtemp(prefix="alexnet-ray-")
-    trainer = _trainer(loop, resources, folder)
-    # Not in this thread: it must be free to hear of signals.
-    threading.Thread(target=_resolve, args=(result, trainer.fit), name="fit", daemon=True).start()
+    result = beside.begin("fit", _trainer(loop, resources, folder).fit)
     deadline = None
     try:
         while not result.done():
@@ -142,13 +144,6 @@ def _fit(loop: dict[str, Any], resources: Resources, stop: threading.Event) -> E
         return _end(result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _resolve(result: "Future[Any]", work: Callable[[], Any]) -> None:
-    try:
-        result.set_result(work())
-    except BaseException as error:
-        result.set_exception(error)
 
 
 def _end(result: "Future[Any]") -> End:

@@ -20,7 +20,7 @@ from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError
-from pipelines import command, launch
+from pipelines import command, data_set
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,7 +148,7 @@ def ticks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReaso
 def new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """A new manifest; the first one that it sees is not new."""
     try:
-        folder, name = manifest.locate(launch.data_url(configuration()))
+        folder, name = manifest.locate(data_set.url(configuration()))
         digest = manifest.read(open_store(folder), name).digest
     except AlexNetError as error:
         return dg.SkipReason(str(error))
