@@ -74,9 +74,9 @@ def _serve(folder: Path, num_cpus: int) -> None:
 def _welcome(env: Mapping[str, str], settings: Path, prometheus: str) -> str:
     watched = f"\nPrometheus  {prometheus}" if prometheus else ""
     return f"""
-S3      {env["AWS_ENDPOINT_URL"]}    buckets {", ".join(BUCKETS)}
-MLflow  {env["MLFLOW_TRACKING_URI"]}
-Ray     {env["RAY_API_SERVER_ADDRESS"]}{watched}
+S3          {env["AWS_ENDPOINT_URL"]}    buckets {", ".join(BUCKETS)}
+MLflow      {env["MLFLOW_TRACKING_URI"]}
+Ray         {env["RAY_API_SERVER_ADDRESS"]}{watched}
 
 next, in another terminal:
   source {shlex.quote(str(settings))}
