@@ -59,7 +59,10 @@ def test_a_gauge_is_set_again_and_a_counter_is_not(sent):
 def test_nothing_is_repeated_once_nobody_exports_or_the_driver_has_left(sent, monkeypatch):
     before = keepers()
     metrics, others = RayMetrics(), RayMetrics()
-    wait_until(lambda: len(keepers() - before) == 2)
+    metrics.export([Sample(measures.STEP, 1, LABELS)])
+    others.export([Sample(measures.EPOCH, 1, LABELS)])
+    wait_until(lambda: min(map(sent.count, [("alexnet_step", 1), ("alexnet_epoch", 1)])) > 2)
+    assert len(keepers() - before) == 2
     del metrics
     gc.collect()
     wait_until(lambda: len(keepers() - before) == 1)
