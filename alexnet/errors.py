@@ -45,6 +45,10 @@ class RetrainingError(AlexNetError):
     """A retraining cannot be gone on with."""
 
 
+class SearchError(AlexNetError):
+    """A search cannot be gone on with, or has nothing to show."""
+
+
 class LeaseError(AlexNetError):
     """Another process is at work on the same run."""
 

@@ -71,6 +71,8 @@ class RunRecord:
     config: str
     """The whole configuration as TOML, when the run began."""
     git_commit: str
+    nested_in: str = ""
+    """MLflow's id of the run that this one is a part of, a search; empty: it is none."""
     lost: tuple[LostWork, ...] = ()
     usage: Usage = NOTHING
     """Over all commands, when one ended it last; it costs something where there are prices."""

@@ -14,6 +14,7 @@ NAVIGATION = {
     "Tutorial": ["tutorial"],
     "How to": [
         "your-images",
+        "tuning",
         "registry",
         "retraining",
         "schedules",

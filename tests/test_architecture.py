@@ -17,6 +17,7 @@ from pipelines import (
     submit,
     sync_tracking,
     train,
+    tune,
     verify,
 )
 
@@ -66,6 +67,7 @@ def test_a_script_is_short(path):
         ),
         (retrain.main, {"-h", "--help", "--set", "--dry-run", "--require-approval"}),
         (status.main, {"-h", "--help", "--set"}),
+        (tune.main, {"-h", "--help", "--set", "--space", "--out", "--dry-run"}),
         (submit.main, {"-h", "--help", "--set", "--tick", "--require-approval"}),
         (exporter.main, {"-h", "--help", "--set", "--host", "--port", "--every"}),
         (verify.main, {"-h", "--help", "--config", "--set", "--full"}),
@@ -91,6 +93,7 @@ def test_scripts_run_as_files_from_any_folder(tmp_path):
         status,
         submit,
         exporter,
+        tune,
     )
     for script in (each.__name__.rpartition(".")[2] for each in scripts):
         path = ROOT / "pipelines" / f"{script}.py"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -56,6 +57,18 @@ def connect() -> None:
     """
     calm()
     mlflow.set_tracking_uri(tracking_uri())
+
+
+def share() -> None:
+    """Let processes that are started from here, in other folders, find the same MLflow.
+
+    Raises:
+        TrackingError: `MLFLOW_TRACKING_URI` must be set here.
+    """
+    uri, local = tracking_uri(), "sqlite:///"
+    if uri.startswith(local):
+        uri = local + str(Path(uri.removeprefix(local)).absolute())
+    os.environ["MLFLOW_TRACKING_URI"] = uri
 
 
 NOT_THERE = "RESOURCE_DOES_NOT_EXIST: "

@@ -238,6 +238,7 @@ class TrackedRun:
             "mlflow.source.git.commit": self.record.git_commit,
             "manifest_digest": self.record.manifest_digest,
             "config_digest": config_digest,
+            **({"mlflow.parentRunId": self.record.nested_in} if self.record.nested_in else {}),
         }
         return self._client.create_run(experiment, run_name=self.record.name, tags=tags)
 

@@ -1,4 +1,4 @@
-"""The reference of the configuration: every section and key, from `alexnet/config.py`."""
+"""The reference of the configuration: every section and key of a run, and every key of a search."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from unittest import mock
 
 from alexnet import config
 from alexnet.config import RunConfig
+from alexnet.search import Search
 from infra.documentation.described import UndescribedError, docstrings, shown, summary
 
 UNITS = {
@@ -40,17 +41,35 @@ def reference(kind: type = RunConfig) -> str:
     is_section = {name: dataclasses.is_dataclass(hint) for name, hint in hints.items()}
     parts = ["## Outside the sections"]
     top = {name: hint for name, hint in hints.items() if not is_section[name]}
-    parts += _keys(kind, "", top, default, rules)
+    parts += _keys(kind, "", top, default, rules, _identity)
     for name, hint in hints.items():
         if is_section[name]:
             parts += [f"## \\[{name}\\]", summary(hint)]
             prefix, values = f"{name}.", getattr(default, name)
-            parts += _keys(hint, prefix, typing.get_type_hints(hint), values, rules)
+            parts += _keys(hint, prefix, typing.get_type_hints(hint), values, rules, _identity)
     return "\n\n".join(parts)
 
 
+def search_reference() -> str:
+    """The keys of a search before its space, as MyST Markdown.
+
+    Raises:
+        UndescribedError: a key has no docstring.
+    """
+    default, rules = _checked(Search)
+    hints = typing.get_type_hints(Search)
+    del hints["space"]
+    named = {name.removeprefix("search."): rule for name, rule in rules.items()}
+    return "\n\n".join(_keys(Search, "", hints, default, named, lambda _: ""))
+
+
 def _keys(
-    kind: type, prefix: str, hints: Mapping[str, Any], values: Any, rules: Mapping[str, str]
+    kind: type,
+    prefix: str,
+    hints: Mapping[str, Any],
+    values: Any,
+    rules: Mapping[str, str],
+    remark: Callable[[str], str],
 ) -> Iterator[str]:
     texts = docstrings(kind)
     for key, hint in hints.items():
@@ -65,7 +84,7 @@ def _keys(
                 "",
                 texts[key],
                 "",
-                " ".join(filter(None, [rules.get(name, ""), _identity(name)])),
+                " ".join(filter(None, [rules.get(name, ""), remark(name)])),
                 "```",
             ]
         )
@@ -98,5 +117,5 @@ def _checked(kind: type) -> tuple[Any, dict[str, str]]:
 
         return record
 
-    with mock.patch.object(config, "checker", recorder):
+    with mock.patch(f"{kind.__module__}.checker", recorder, create=True):
         return kind(), rules

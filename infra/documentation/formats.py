@@ -15,6 +15,7 @@ from alexnet.predictions import Predictions
 from alexnet.progress import Event
 from alexnet.retraining import Retraining
 from alexnet.run_record import RunRecord
+from alexnet.trials import SearchRecord
 from infra.documentation.described import docstrings, shown, summary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -23,8 +24,9 @@ FILES: dict[str, tuple[type, str]] = {
     "run.json": (RunRecord, "`STORAGE/RUN/run.json`"),
     "Checkpoints: meta.json": (CheckpointMeta, "`STORAGE/RUN/step-NNNNNNNN/meta.json`"),
     "The journal": (Event, "a line of `STORAGE/RUN/journal/*.jsonl`"),
-    "lease.json": (Holder, "`STORAGE/RUN/lease.json` and `STORAGE/_retraining/MODEL/lease.json`"),
+    "lease.json": (Holder, "`lease.json` in the folder of a run, a model's retrainings, a search"),
     "Retrainings": (Retraining, "`STORAGE/_retraining/MODEL/retrainings/NNNNNN.json`"),
+    "Searches": (SearchRecord, "`STORAGE/_search/NAME/search.json`"),
     "Decisions": (Decision, "`STORAGE/_registry/MODEL/decisions/NNNNNN.json`"),
     "Predictions": (Predictions, "`STORAGE/_registry/MODEL/predictions/*.safetensors`"),
     "lineage.json": (Lineage, "`artifacts/lineage.json` of a version"),

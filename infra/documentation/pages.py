@@ -26,6 +26,7 @@ REFERENCES: dict[str, Callable[[], str]] = {
     "commands": commands.reference,
     "formats": formats.reference,
     "measures": measured.reference,
+    "search": configuration.search_reference,
 }
 
 

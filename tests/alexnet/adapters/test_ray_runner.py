@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import ray
+from ray.util.placement_group import placement_group, placement_group_table
 from ray.util.state import list_actors
 
 from alexnet import checkpoint
@@ -21,6 +22,7 @@ from alexnet.loop import Normalizer, Trainer, evaluate
 from alexnet.stream import ValidationStream
 from alexnet.worker import LocalWorker
 from tests.tiny_data import NUM_VAL, spoil, tiny_run, train_alone
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +116,31 @@ def test_a_killed_process_costs_the_steps_since_the_last_checkpoint_and_no_sampl
         assert found.metrics() == expected.metrics()
         assert sorted(found.skipped) == sorted(expected.skipped)
     assert not accounts
+
+
+@ray.remote(num_cpus=0)
+class Claimant:
+    """As Ray Train's controller, it claims room for workers."""
+
+    def claim(self):
+        return placement_group([{"CPU": 0.1}])
+
+    def pid(self):
+        return os.getpid()
+
+
+def test_only_the_room_of_a_dead_controllers_workers_is_freed(connected):
+    alive, dead = Claimant.remote(), Claimant.remote()
+    of_driver = placement_group([{"CPU": 0.1}])
+    of_alive, of_dead = ray.get([alive.claim.remote(), dead.claim.remote()])
+    os.kill(ray.get(dead.pid.remote()), signal.SIGKILL)
+    wait_until(lambda: _freed_state(of_dead) == "REMOVED")
+    assert "REMOVED" not in (_freed_state(of_driver), _freed_state(of_alive))
+
+
+def _freed_state(group):
+    ray_runner._free_placement_groups()  # Ray learns of a death a moment later
+    return placement_group_table(group)["state"]
 
 
 def test_a_worker_that_hangs_is_noticed_and_the_group_starts_again(train, tiny_url, tmp_path):

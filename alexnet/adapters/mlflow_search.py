@@ -1,0 +1,89 @@
+"""The MLflow run of a search, in which the runs of its trials are nested."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric, Param
+from mlflow.tracking import MlflowClient
+
+from alexnet.adapters.mlflow_connection import calm, mended, shown, tracking_uri
+from alexnet.adapters.mlflow_tracking import RUN_KEY
+from alexnet.run_record import Status
+from alexnet.trials import SearchRecord
+
+
+class TrackedSearch:
+    """A search as MLflow knows it."""
+
+    def __init__(self, record: SearchRecord, experiment: str, params: Mapping[str, Any]) -> None:
+        """Find its run or create it.
+
+        Args:
+            record: of the search.
+            experiment: that it belongs to.
+            params: of the search, which stay what they are.
+
+        Raises:
+            TrackingError: MLflow does not answer, or refuses.
+        """
+        calm()
+        self.uri = tracking_uri()
+        with self._errors():
+            mlflow.set_tracking_uri(self.uri)
+            self._client = MlflowClient(self.uri)
+            self.run_id = self._found(record, mlflow.set_experiment(experiment).experiment_id)
+            logged = [Param(key, str(value)) for key, value in params.items()]
+            self._client.log_batch(self.run_id, params=logged)
+
+    def end(
+        self,
+        status: Status,
+        files: Mapping[str, str] = MappingProxyType({}),
+        metrics: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Close the run.
+
+        Args:
+            status: how it ended.
+            files: texts by name.
+            metrics: by name.
+
+        Raises:
+            TrackingError: MLflow does not answer, or refuses.
+        """
+        with self._errors():
+            for name, text in files.items():
+                self._client.log_text(self.run_id, text, name)
+            now_ms = time.time_ns() // 10**6
+            logged = [Metric(name, value, now_ms, 0) for name, value in metrics.items()]
+            self._client.log_batch(self.run_id, metrics=logged)
+            self._client.set_terminated(self.run_id, status)
+
+    @property
+    def shown_uri(self) -> str:
+        """MLflow's address without a password."""
+        return shown(self.uri)
+
+    def _found(self, record: SearchRecord, experiment: str) -> str:
+        found = self._client.search_runs([experiment], f"tags.{RUN_KEY} = '{record.key}'")
+        if found:
+            self._client.update_run(found[0].info.run_id, status="RUNNING")
+            return str(found[0].info.run_id)
+        tags = {
+            RUN_KEY: record.key,
+            "mlflow.source.git.commit": record.git_commit,
+            "manifest_digest": record.manifest_digest,
+        }
+        return str(self._client.create_run(experiment, run_name=record.name, tags=tags).info.run_id)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What requests, SQLAlchemy and MLflow raise, as a `TrackingError`."""
+        try:
+            yield
+        except Exception as error:
+            raise mended(error, self.uri) from error

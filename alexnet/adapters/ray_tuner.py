@@ -1,0 +1,198 @@
+"""Ray Tune: which trial runs when, and which is ended early by ASHA.
+
+Tune keeps nothing that a search goes on with: a trial that was begun before says its epochs again,
+from its run's own folder, and the scheduler is where it was.
+"""
+
+import logging
+import math
+import os
+import queue
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ray import tune
+from ray._private import ray_logging
+from ray.tune.schedulers import ASHAScheduler
+
+from alexnet import beside
+from alexnet.adapters import ray_cluster
+from alexnet.config import ClusterConfig
+from alexnet.search import Search
+from alexnet.trials import Ended, Epoch
+
+PATIENCE_S = 2.0
+"""After so long without an epoch's end a trial gives word all the same: then it can be stopped."""
+
+POLL_S = 0.25
+
+CLAIM: dict[str, float] = {"memory": 1}
+"""What a trial's process claims besides its workers: a byte, because Tune wants something, and no
+CPU, because workers may need all of them."""
+
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # prints boxes, whatever it is told; the old one obeys
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow has the curves
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours is there
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a word without an epoch has none
+}
+"""Of Tune, where the environment has none."""
+
+Word = tuple[int, Epoch | Ended]
+"""Number of a trial, and what it says."""
+
+
+class Following(Protocol):
+    """A trial that was begun, in a process of its own."""
+
+    def next(self, patience_s: float) -> Epoch | Ended | None:
+        """What it says next; None if that takes longer."""
+        ...
+
+    def stop(self) -> None:
+        """End it if it has not ended, with a checkpoint."""
+        ...
+
+
+class _Trial(tune.Trainable):
+    """What Tune sees of a trial."""
+
+    def setup(self, config: dict[str, Any], begin: Any = None) -> None:
+        ray_cluster.apply_train_settings()  # the driver's environment may be another machine's
+        self._following = begin(config["number"])
+
+    def step(self) -> dict[str, Any]:
+        said = self._following.next(PATIENCE_S)
+        if isinstance(said, Ended):
+            told = {"done": True, "outcome": said.outcome, "why": said.why}
+            return {**told, **(_told(said.last) if said.last else {})}
+        return _told(said) if said else {}
+
+    def cleanup(self) -> None:
+        self._following.stop()
+
+
+def _told(epoch: Epoch) -> dict[str, Any]:
+    return {"epoch": epoch.number, "top1": epoch.top1, "loss": epoch.loss}
+
+
+class _InDriver:
+    """What Tune writes down and never reads: it needs no threads or queues there."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object, ()
+
+
+class _Listener(_InDriver, tune.Callback):
+    """Passes on what trials say."""
+
+    def __init__(self, words: "queue.SimpleQueue[Word]", stop: threading.Event) -> None:
+        self._words, self._stop = words, stop
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        del iteration, trials
+        if "epoch" in result:
+            epoch = Epoch(result["epoch"], result["top1"], result["loss"])
+            self._words.put((trial.config["number"], epoch))
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        del iteration, trials
+        last = trial.last_result
+        if "outcome" in last:
+            self._words.put((trial.config["number"], Ended(last["outcome"], last["why"])))
+        elif not self._stop.is_set():
+            self._words.put((trial.config["number"], Ended("ended early")))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        del iteration, trials
+        why = "its process died, or it has a bug; the log is in Ray's session folder."
+        self._words.put((trial.config["number"], Ended("failed", why)))
+
+
+class _Wish(_InDriver, tune.Stopper):
+    """Stops all trials when somebody wants it."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        del trial_id, result
+        return False
+
+    def stop_all(self) -> bool:
+        return self._stop.is_set()
+
+
+def run(
+    numbers: Sequence[int],
+    begin: Callable[[int], Following],
+    search: Search,
+    *,
+    max_epochs: int,
+    side_by_side: int,
+    settings: ClusterConfig,
+    stop: threading.Event,
+) -> Iterator[Word]:
+    """Run trials until each has ended, or until `stop` is set.
+
+    Args:
+        numbers: of the trials, in the order in which they begin.
+        begin: called in each trial's process with its number.
+        search: how they are ended early.
+        max_epochs: of a trial that is not.
+        side_by_side: how many trials run at a time.
+        settings: how often a trial whose process dies is begun again, and how long one that is
+            stopped may take to end.
+        stop: set by whoever wants all to end, with a checkpoint.
+
+    Yields:
+        What the trials say, as it comes.
+    """
+    end_s = str(math.ceil(2 * settings.stop_timeout_s))  # its last checkpoint, and MLflow
+    for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": end_s}.items():
+        os.environ.setdefault(name, value)
+    # A trial has a handful of processes that claim no CPU, and Ray warns of their number.
+    ray_logging.stdout_deduplicator.skip_re = re.compile("worker processes have been started")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is said by the trial
+    words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+    folder = tempfile.mkdtemp(prefix="alexnet-tune-")
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_Trial, begin=begin), CLAIM),
+        param_space={"number": tune.grid_search(list(numbers))},
+        tune_config=tune.TuneConfig(
+            metric="top1",
+            mode="max",
+            max_concurrent_trials=side_by_side,
+            scheduler=ASHAScheduler(
+                time_attr="epoch",
+                max_t=max_epochs,
+                grace_period=search.min_epochs,
+                reduction_factor=search.reduction,
+            ),
+        ),
+        run_config=tune.RunConfig(
+            name="search",
+            storage_path=folder,
+            verbose=0,
+            stop=_Wish(stop),
+            callbacks=[_Listener(words, stop)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+        ),
+    )
+    result = beside.begin("tune", tuner.fit)
+    try:
+        while not (result.done() and words.empty()):
+            try:
+                yield words.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
+        result.result()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

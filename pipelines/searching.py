@@ -1,0 +1,94 @@
+"""The trials of a search, until each has ended."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+
+from alexnet import run_record
+from alexnet.adapters import ray_cluster, ray_tuner
+from alexnet.adapters.object_store import open_store
+from alexnet.adapters.ray_tuner import Word
+from alexnet.config import NameConfig
+from alexnet.lease import Lease
+from alexnet.trials import DONE, Ended, Epoch, SearchRecord
+from pipelines import preflight, trial
+from pipelines.preflight import Say
+from pipelines.search_inputs import Inputs
+from pipelines.stop_request import StopRequest
+from pipelines.trial import Task
+
+
+def run(
+    inputs: Inputs, record: SearchRecord, nested_in: str, lease: Lease, stop: StopRequest, say: Say
+) -> SearchRecord:
+    """Run the trials that have not ended, and write down what they say; the record then.
+
+    Raises:
+        AlexNetError: something that the user can mend; the same command goes on.
+    """
+    record.write(inputs.store)
+    if any(each.outcome not in DONE for each in record.trials):
+        for number, said in _words(inputs, record, nested_in, stop, say):
+            lease.check()
+            before = record.trials[number]
+            after = before.seen(said) if isinstance(said, Epoch) else before.ended(said)
+            if before.outcome in DONE or after == before:
+                continue  # it says again what is known
+            record = record.having(after)
+            record.write(inputs.store)
+            say(f"trial {number}: {_line(said)}")
+    record = _with_costs(inputs, record)
+    record.write(inputs.store)
+    return record
+
+
+def _words(
+    inputs: Inputs, record: SearchRecord, nested_in: str, stop: StopRequest, say: Say
+) -> Iterator[Word]:
+    config = inputs.trained[0]
+    ray_cluster.connect()
+    try:
+        resources = ray_cluster.claim(config.cluster)
+        preflight.quick(config, inputs.manifest, resources, say)
+        side_by_side = ray_cluster.side_by_side(config.cluster, resources)
+        say(
+            f"search={record.name} trials={len(record.trials)} side_by_side={side_by_side} "
+            f"workers={resources.max_workers} data={config.data.url} epochs={config.train.epochs}"
+        )
+        tasks = [
+            Task(
+                replace(trained, run=NameConfig(name=each.run_name)),
+                nested_in,
+                resources,
+                Ended(each.outcome, each.why) if each.outcome in DONE else None,
+            )
+            for trained, each in zip(inputs.trained, record.trials, strict=True)
+        ]
+        with stop.on_signals():
+            yield from ray_tuner.run(
+                range(len(tasks)),
+                functools.partial(trial.begin, tasks),
+                inputs.search,
+                max_epochs=config.train.epochs,
+                side_by_side=side_by_side,
+                settings=config.cluster,
+                stop=stop.event,
+            )
+    finally:
+        ray_cluster.disconnect()
+
+
+def _line(said: Epoch | Ended) -> str:
+    if isinstance(said, Epoch):
+        return f"epoch {said.number}: top-1 {said.top1:.4f}, loss {said.loss:.4f}"
+    return f"{said.outcome}: {said.why}" if said.why else said.outcome
+
+
+def _with_costs(inputs: Inputs, record: SearchRecord) -> SearchRecord:
+    storage = inputs.trained[0].cluster.storage_url
+    for each in record.trials:
+        run_folder = open_store(f"{storage}/{each.run_name}")
+        if run_folder.exists(run_record.NAME):
+            known = run_record.read(run_folder)
+            record = replace(record.having(replace(each, cost=known.cost)), currency=known.currency)
+    return record

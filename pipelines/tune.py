@@ -1,0 +1,103 @@
+"""Search for better settings: trainings with other values, the worse of which are ended early.
+
+The same command goes on with a search that was interrupted. What came out best is written as a
+configuration for pipelines/train.py; nothing is registered.
+"""
+
+import argparse
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from alexnet import search as searches
+from alexnet.adapters import console, mlflow_connection
+from alexnet.adapters.mlflow_search import TrackedSearch
+from alexnet.config import RunConfig
+from alexnet.errors import ConfigError, StoreError, TrackingError
+from alexnet.lease import Lease
+from alexnet.trials import SearchRecord
+from pipelines import command, search_inputs, search_report, searching
+from pipelines.preflight import Say
+from pipelines.search_inputs import Inputs
+from pipelines.stop_request import StopRequest
+
+EMBEDDED = Path(__file__).parent / "spaces" / "digits.toml"
+"""The search of a command without `--space`."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search until each trial has ended; the exit status."""
+    say, config = console.opened().say, command.config(args)
+    if args.out and not args.out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {args.out}: no such folder. Make it, or name another.")
+    inputs, record = search_inputs.prepare(config, searches.load(args.space))
+    if args.dry_run:
+        say(search_report.plan(record))
+        return 0
+    stop = StopRequest(say)
+    lease = Lease(inputs.store, stop.event.set)
+    lease.take(f"search {record.name}", "")
+    try:
+        mlflow_connection.share()
+        tracked = TrackedSearch(
+            record, config.registry.experiment, search_report.params(inputs.search)
+        )
+        try:
+            record = searching.run(inputs, record, tracked.run_id, lease, stop, say)
+            if stop.event.is_set():
+                tracked.end("KILLED")
+                say(search_report.stopped(record, stop.why))
+                return 128 + stop.signal
+            _conclude(config, inputs, record, tracked, args.out, say)
+        except BaseException:
+            with suppress(TrackingError):
+                tracked.end("FAILED")
+            raise
+    finally:
+        with suppress(StoreError):  # it runs out by itself
+            lease.release()
+    return 0
+
+
+def _conclude(
+    config: RunConfig,
+    inputs: Inputs,
+    record: SearchRecord,
+    tracked: TrackedSearch,
+    out: Path | None,
+    say: Say,
+) -> None:
+    """Write what came out best where people and trainings find it."""
+    text, name = search_report.toml(record, config), search_report.BEST
+    inputs.store.write(name, text.encode())
+    file = f"{inputs.store.url}/{name}"
+    if out:
+        out.write_text(text, encoding="utf-8")
+        file = str(out)
+    tracked.end("FINISHED", {name: text}, search_report.metrics(record))
+    say(search_report.closing(record, file, tracked.shown_uri))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = command.parser("tune", __doc__)
+    parser.add_argument(
+        "--space",
+        type=Path,
+        default=EMBEDDED,
+        metavar="FILE",
+        help="TOML file of the search: which keys vary, how many trials (default: the digits')",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the best configuration here, too"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the trials, and train nothing")
+    parser.epilog = (
+        "Exit status: 0 the best is written, 2 an error to act on, 130 or 143 stopped by a signal."
+    )
+    args = parser.parse_args(argv)
+    return command.guarded("tune", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

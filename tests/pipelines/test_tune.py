@@ -1,0 +1,232 @@
+"""A search ends the worse trials early, goes on where it was, and says what is best."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexnet import config, trials
+from alexnet.adapters.object_store import open_store
+from alexnet.trials import Epoch, SearchRecord, Trial
+from pipelines import search_report, tune
+from tests.pipelines.test_train import TINY
+
+ROOT = Path(__file__).parents[2]
+
+SPACE = """
+trials = 4
+reduction = 2
+
+[space]
+optim.learning_rate = { choice = [1e-9, 2e-9, 1e30] }
+"""
+"""Values that learn nothing, and one whose loss is not finite; the run's own values learn."""
+
+
+class Tuning:
+    """A search of its own, and the command."""
+
+    def __init__(self, folder, data, capfd):
+        self._capfd, self.storage, self.started = capfd, folder / "runs", []
+        self.run_file, self.space = folder / "tiny.toml", folder / "space.toml"
+        self.run_file.write_text(TINY.format(url=data, storage=self.storage))
+        self.space.write_text(SPACE)
+
+    def arguments(self, *more):
+        alone = ("--set=cluster.num_workers=1", "--set=data.loader_processes=0")
+        return [str(self.run_file), f"--space={self.space}", *alone, *more]
+
+    def __call__(self, *more):
+        """Exit status and what was said."""
+        self._capfd.readouterr()
+        status = tune.main(self.arguments(*more))
+        said = self._capfd.readouterr()
+        return status, said.out + said.err
+
+    def start(self, *more):
+        """In a process of its own."""
+        command = [sys.executable, str(ROOT / "pipelines" / "tune.py"), *self.arguments(*more)]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+        )
+        self.started.append(process)
+        return process
+
+    @property
+    def folder(self):
+        (found,) = (self.storage / "_search").iterdir()
+        return open_store(str(found))
+
+    @property
+    def record(self):
+        return trials.read(self.folder)
+
+    def wait(self, process, condition):
+        """Until what is written down fulfils a condition."""
+        deadline = time.monotonic() + 200
+        while not list(self.storage.glob("_search/*/search.json")) or not condition(self.record):
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def tuning(tiny_url, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    made = Tuning(tmp_path, tiny_url, capfd)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def on_cluster(job_cluster, mlflow_url, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+
+
+@pytest.fixture
+def runs(mlflow_url):
+    """A function to the runs of a search: its own, and those that are nested in it."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(mlflow_url)
+
+    def of(record):
+        experiment = client.get_experiment_by_name("alexnet").experiment_id
+        (own,) = client.search_runs([experiment], f"tags.run_key = '{record.key}'")
+        nested = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{own.info.run_id}'")
+        return own, {each.info.run_name: each for each in nested}
+
+    return of
+
+
+@pytest.mark.slow
+def test_the_worse_trials_are_ended_early_and_the_best_is_a_run_that_train_takes(
+    tuning, on_cluster, runs, tmp_path
+):
+    status, said = tuning(f"--out={tmp_path / 'best.toml'}", "--set=price.per_worker_hour=3600")
+    assert status == 0, said
+    record = tuning.record
+    outcomes = {trial.values.get("optim.learning_rate"): trial.outcome for trial in record.trials}
+    assert (outcomes.pop(None), outcomes.pop(1e30)) == ("finished", "diverged")
+    assert "ended early" in outcomes.values()
+    for trial in record.trials:
+        epochs = {"finished": [3], "ended early": [1, 2], "diverged": [0]}[trial.outcome]
+        assert len(trial.epochs) in epochs
+        assert trial.cost > 0
+    assert f"best     trial {record.best.number}, top-1" in said
+
+    wanted = config.changed(config.load(tuning.run_file), record.best.values)
+    assert config.load(tmp_path / "best.toml").identity() == wanted.identity()
+    assert tuning.folder.read("best.toml") == (tmp_path / "best.toml").read_bytes()
+
+    own, nested = runs(record)
+    assert (own.info.status, own.data.metrics["best/top1"]) == (
+        "FINISHED",
+        record.best.peak.top1,
+    )
+    assert set(nested) == {trial.run_name for trial in record.trials}
+    for trial in record.trials:
+        run = nested[trial.run_name]
+        expected = {
+            "finished": ["FINISHED"],
+            "ended early": ["KILLED", "FINISHED"],  # it trains on until it is told
+            "diverged": ["FAILED"],
+        }
+        assert run.info.status in expected[trial.outcome], trial
+        rate = trial.values.get("optim.learning_rate", 0.01)
+        assert float(run.data.params["optim.learning_rate"]) == rate
+        if trial.outcome == "finished":
+            assert run.data.metrics["val/top1"] == trial.epochs[-1].top1
+
+
+@pytest.mark.slow
+def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
+    tuning, on_cluster, runs
+):
+    tuning.space.write_text(SPACE.replace("trials = 4", "trials = 3"))
+    slow = ("--set=train.epochs=30", "--set=optim.learning_rate=0.001")
+    process = tuning.start(*slow)
+    tuning.wait(process, lambda known: known.trials[0].epochs)
+    status, said = tuning(*slow)
+    assert (status, said.endswith("is at work on it. Wait for its end.\n")) == (2, True), said
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "stopped by SIGTERM: " in said
+    assert runs(tuning.record)[0].info.status == "KILLED"
+    before = tuning.record.trials[0]
+
+    process = tuning.start(*slow)
+    tuning.wait(process, lambda known: len(known.trials[0].epochs) > len(before.epochs))
+    process.kill()
+    process.communicate()
+    ended = [trial for trial in tuning.record.trials if trial.outcome]
+    written = {trial.number: _run_json(tuning, trial) for trial in ended}
+
+    status, said = tuning(*slow)
+    assert status == 0, said
+    after = tuning.record
+    assert [epoch.number for epoch in after.trials[0].epochs] == list(range(1, 31))
+    assert after.trials[0].epochs[: len(before.epochs)] == before.epochs
+    for trial in ended:
+        assert after.trials[trial.number].epochs == trial.epochs
+        assert _run_json(tuning, trial) == written[trial.number]
+    own, nested = runs(after)
+    assert own.info.status == "FINISHED"
+    assert len(nested) == len(after.trials)  # none was begun anew
+
+    status, said = tuning(*slow)
+    assert (status, "best     trial" in said, "epoch" in said.split("\n")[0]) == (0, True, False)
+
+
+def _run_json(tuning, trial):
+    return json.loads((tuning.storage / trial.run_name / "run.json").read_text())
+
+
+def test_dry_run_shows_the_trials_and_writes_nothing(tuning):
+    status, said = tuning("--dry-run")
+    assert status == 0
+    assert said.splitlines()[0].endswith("4 trials to run")
+    assert "1e+30" in said
+    assert not (tuning.storage / "_search").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set=run.name=mine"], "tune: run.name = 'mine': a search names its trials itself.\n"),
+        (["--out=nowhere/best.toml"], "tune: --out nowhere/best.toml: no such folder. Make it"),
+        (["--space=none.toml"], "tune: none.toml: No such file or directory. Name a TOML file"),
+        (["--set=data.url=nothing"], "nothing"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(tuning, more, message):
+    status, said = tuning(*more)
+    assert status == 2
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_best_file_says_where_it_comes_from_and_what_was_there_before(tmp_path):
+    made = tuple(
+        Trial(
+            number=i, run_name="t", values=values, outcome="finished", epochs=(Epoch(3, top1, 1.0),)
+        )
+        for i, (values, top1) in enumerate([({}, 0.5), ({"optim.learning_rate": 0.5}, 0.75)])
+    )
+    record = SearchRecord(name="s", manifest_digest="m", git_commit="g", trials=made)
+    text = search_report.toml(record, config.parse({"name": "mine"}))
+    assert "# Trial 1 of s, the best of 2:\n# validation top-1 0.7500 after epoch 3.\n" in text
+    assert "# The values from before the search reached 0.5000.\n" in text
+    (tmp_path / "best.toml").write_text(text)
+    assert config.load(tmp_path / "best.toml") == config.parse(
+        {"name": "mine", "optim": {"learning_rate": 0.5}}
+    )
