@@ -1,16 +1,16 @@
 """Alerts say what they should, and every panel has data of a run that was really watched."""
 
 import json
+import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 import typing
 import urllib.parse
 import urllib.request
 import uuid
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from alexnet import measures, retraining
 from alexnet.adapters.object_store.s3_client import forget_client
 from infra import servers
-from infra.processes import ServerError
+from infra.processes import ServerError, running
 from pipelines import retrain
 from tests.conftest import use_s3
 from tests.docs.test_docs import slugs
@@ -366,14 +366,14 @@ def watched(job_cluster, mlflow_url, s3, tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
         patch.chdir(folder)
         command = [*script, "--port=0", "--every=0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as exporter:
-            address = urllib.parse.urlsplit(exporter.stdout.readline().split()[1]).netloc
+        with running("exporter", command, folder, os.environ) as exporter:
+            exporter.wait_until(lambda: "/metrics" in exporter.log.read_text())
+            address = re.search(r"http://(\S+)/metrics", exporter.log.read_text())[1]
             with servers.prometheus_server(folder, job_cluster, address) as url:
                 seen = Watched(url, model)
                 assert retrain.main(arguments) == 0
                 seen.wait(lambda: [p["title"] for p, t in QUERIES if not seen.series(t["expr"])])
                 yield seen
-            exporter.send_signal(signal.SIGTERM)
     forget_client()
 
 
@@ -408,7 +408,13 @@ def test_every_rule_is_evaluated_and_none_fires_at_a_run_that_is_well(watched):
     def rules():
         return [rule for group in watched.ask("rules")["groups"] for rule in group["rules"]]
 
-    watched.wait(lambda: [rule["name"] for rule in rules() if rule["health"] == "unknown"])
+    def old():
+        for rule in rules():
+            if datetime.fromisoformat(rule["lastEvaluation"]).timestamp() < asked_at:
+                yield rule["name"]
+
+    asked_at = time.time()  # when all of the run is there
+    watched.wait(lambda: list(old()))
     assert {rule["name"]: rule["health"] for rule in rules()} == dict.fromkeys(ALERTS, "ok")
     assert [rule["name"] for rule in rules() if rule["state"] == "firing"] == []
 
