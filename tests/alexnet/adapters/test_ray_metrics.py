@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from alexnet import measures
 from alexnet.adapters import ray_metrics
 from alexnet.adapters.ray_metrics import RayMetrics
 from alexnet.measures import Sample
+from tests.waiting import wait_until
 
 LABELS = {"run": "birds-1", "model": "birds"}
 
@@ -33,13 +33,6 @@ def sent(monkeypatch):
     monkeypatch.setattr(ray_metrics, "REPEAT_S", 0.01)
     monkeypatch.setattr(ray_metrics.ray, "is_initialized", lambda: True)
     return told
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def keepers():
