@@ -55,7 +55,8 @@ def connect() -> None:
         ClusterError: the cluster does not answer.
     """
     address = os.environ.get("RAY_ADDRESS")
-    apply_train_settings()
+    for name, value in TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
     if address:
         _check_answers(address)
     try:
@@ -80,12 +81,6 @@ def connect() -> None:
         raise ClusterError(
             f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
         ) from error
-
-
-def apply_train_settings() -> None:
-    """Let Ray Train take `TRAIN_SETTINGS` in whatever this process starts."""
-    for name, value in TRAIN_SETTINGS.items():
-        os.environ.setdefault(name, value)
 
 
 def _check_answers(address: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from ray import tune
 from ray._private import ray_logging
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler
 
 from alexnet import beside
-from alexnet.adapters import ray_cluster
 from alexnet.config import ClusterConfig
 from alexnet.search import Search
 from alexnet.trials import Ended, Epoch
@@ -62,7 +62,6 @@ class _Trial(tune.Trainable):
     """What Tune sees of a trial."""
 
     def setup(self, config: dict[str, Any], begin: Any = None) -> None:
-        ray_cluster.apply_train_settings()  # the driver's environment may be another machine's
         self._following = begin(config["number"])
 
     def step(self) -> dict[str, Any]:
@@ -157,6 +156,9 @@ def run(
     end_s = str(math.ceil(2 * settings.stop_timeout_s))  # its last checkpoint, and MLflow
     for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": end_s}.items():
         os.environ.setdefault(name, value)
+    # Tune would hand them on in what Ray writes into logs. The nodes have their own.
+    secret = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE -= secret
     # A trial has a handful of processes that claim no CPU, and Ray warns of their number.
     ray_logging.stdout_deduplicator.skip_re = re.compile("worker processes have been started")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is said by the trial

@@ -98,6 +98,16 @@ def test_a_training_and_a_retraining_run_from_the_files_that_come_with_the_job(
     assert "skip: retraining 1 had the same data, configuration and code: refused" in said
 
 
+def test_a_search_runs_from_the_files_that_come_with_the_job(stack, python, tmp_path):
+    folder, env, _ = stack
+    space = folder / "space.toml"  # the nodes are on this machine
+    space.write_text("trials = 2\n[space]\nmodel.dropout = { uniform = [0.1, 0.3] }\n")
+    command = ("pipelines/tune.py", f"--space={space}", "--set=cluster.num_workers=1")
+    status, said = submit(python, env, tmp_path, "search", *command, *SMALL)
+    assert status == 0, said
+    assert "written  s3://checkpoints/jobs/_search/digits-" in said
+
+
 def test_every_port_of_the_stack_is_bound_to_the_loopback_interface(stack):
     _, _, process = stack
     beyond, ports = listening.foreign(process.pid)
@@ -144,5 +154,5 @@ def _written(folder, env, process):
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         jobs = answer.read()
-    assert {job["submission_id"] for job in json.loads(jobs)} >= {"train", "retrain", "again"}
+    assert {job["submission_id"] for job in json.loads(jobs)} >= {"train", "retrain", "again", "search"}
     yield "jobs", jobs
