@@ -1,8 +1,11 @@
 """The cluster file is one that Ray and EC2 accept, and that keeps our own rules."""
 
 import re
+from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -125,3 +128,279 @@ def test_no_secret_is_in_it():
     assert not re.search(
         r"AKIA|aws_secret|(?:key|token|password)\s*[:=]\s*[0-9a-f]{16}", FILE.read_text()
     )
+
+
+# What `ray up` and the autoscaler do at AWS, with moto in its place: in this process, and without a
+# network. What is in capitals in the file is filled in with what is in the account.
+
+PROFILES = ("head", "worker")
+IMAGES = ("ubuntu", "ubuntu-with-cuda")
+
+
+@dataclass
+class Account:
+    """What Ray made in an account, and what it takes each node type for."""
+
+    resources: dict
+    """By node type; what the autoscaler believes a node of it has."""
+    instance_types: dict
+    instances: dict
+    """By node type, while they ran."""
+    disks: dict
+    """By instance."""
+    group: dict
+    """The security group of all instances."""
+    given: dict
+    """Profiles and images that were there before, by name."""
+    profiles: list
+    roles: list
+    states: dict
+    """By node type, after Ray ended them."""
+
+
+@contextmanager
+def aws():
+    """AWS in this process, and Ray without clients from before or after."""
+    import moto
+    from moto.ec2.models.instance_types import InstanceTypeBackend
+    from ray.autoscaler._private.aws import config, utils
+
+    families = set(re.findall(r"InstanceType: (\w+\.)", FILE.read_text()))
+    some = [t for t in InstanceTypeBackend.instance_types if t.name.startswith(tuple(families))]
+    caches = [utils.resource_cache, utils.client_cache, config._get_subnets_or_die]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        patch.setattr(moto.settings, "ENABLE_AMI_VALIDATION", True)
+        patch.setattr(moto.settings, "ENABLE_KEYPAIR_VALIDATION", True)
+        patch.setattr(InstanceTypeBackend, "instance_types", some)  # Ray lists all, for seconds
+        patch.setattr(config, "time", SimpleNamespace(sleep=lambda _: None))  # 15 s for a new role
+        for cache in caches:
+            cache.cache_clear()
+        try:
+            with moto.mock_aws() as mock:
+                yield mock
+        finally:
+            for cache in caches:
+                cache.cache_clear()
+
+
+def fill_in(cluster, iam, ec2):
+    """Profiles and images in the account, and their names in the place of the file's capitals."""
+    profiles = [iam.create_instance_profile(InstanceProfileName=each) for each in PROFILES]
+    head, worker = (each["InstanceProfile"]["Arn"] for each in profiles)
+    plain, cuda = (
+        ec2.register_image(Name=each, RootDeviceName="/dev/sda1")["ImageId"] for each in IMAGES
+    )
+    text = yaml.safe_dump(cluster)
+    for capitals, value in {
+        "HEAD_INSTANCE_PROFILE_ARN": head,
+        "WORKER_INSTANCE_PROFILE_ARN": worker,
+        "AMI_WITH_PYTHON_3_11": plain,
+        "AMI_WITH_CUDA_AND_PYTHON_3_11": cuda,
+        "MLFLOW_SERVER_URL": "http://mlflow.example:5000",
+    }.items():
+        text = text.replace(capitals, value)
+    given = dict(zip(PROFILES + IMAGES, (head, worker, plain, cuda), strict=True))
+    return yaml.safe_load(text), given
+
+
+def resolve(cluster):
+    """What `ray up` makes of the file. An unknown instance type is an error here.
+
+    `ray up` itself only warns of one, and goes on to start a head whose workers never come.
+    """
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(cluster))
+    validate_config(config)
+    return AWSNodeProvider.bootstrap_config(config)
+
+
+def start_one_of_each(provider, config):
+    for name, each in config[TYPES].items():
+        is_head = name == config["head_node_type"]
+        node_config = {**(config["head_node"] if is_head else {}), **each["node_config"]}
+        kind = "head" if is_head else "worker"
+        known_by = {"ray-node-type": kind, "ray-user-node-type": name, "ray-launch-config": "x"}
+        provider.create_node(node_config, known_by, 1)
+
+
+def by_type(ec2):
+    found = [i for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+    return {tags(each)["ray-user-node-type"]: each for each in found}
+
+
+def tags(instance):
+    return {each["Key"]: each["Value"] for each in instance["Tags"]}
+
+
+def up_and_down(cluster):
+    """A cluster with one node of each type, and its end."""
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    region = cluster["provider"]["region"]
+    iam, ec2 = (boto3.client(each, region_name=region) for each in ("iam", "ec2"))
+    filled, given = fill_in(cluster, iam, ec2)
+    config = resolve(filled)
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    start_one_of_each(provider, config)
+    instances = by_type(ec2)
+    disks = {
+        each["Attachments"][0]["InstanceId"]: each for each in ec2.describe_volumes()["Volumes"]
+    }
+    (group,) = {each["GroupId"] for i in instances.values() for each in i["SecurityGroups"]}
+    for node in provider.non_terminated_nodes({}):
+        provider.terminate_node(node)
+    return Account(
+        resources={name: each["resources"] for name, each in config[TYPES].items()},
+        instance_types={
+            t["InstanceType"]: t for t in ec2.describe_instance_types()["InstanceTypes"]
+        },
+        instances=instances,
+        disks=disks,
+        group=ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0],
+        given=given,
+        profiles=[each["Arn"] for each in iam.list_instance_profiles()["InstanceProfiles"]],
+        roles=[each["RoleName"] for each in iam.list_roles()["Roles"]],
+        states={name: each["State"]["Name"] for name, each in by_type(ec2).items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def ray_up(tmp_path_factory):
+    """`up_and_down` in an account that is empty each time."""
+    with aws() as mock, pytest.MonkeyPatch.context() as patch:
+
+        def run(cluster):
+            mock.reset()
+            patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))  # Ray's key for ssh
+            return up_and_down(cluster)
+
+        yield run
+
+
+@pytest.fixture(scope="module")
+def account(ray_up):
+    return ray_up(yaml.safe_load(FILE.read_text()))
+
+
+def the_head_offers_nothing(account):
+    assert account.resources["head"] == {"CPU": 0}
+
+
+def workers_offer_what_their_instances_have(account):
+    for name in ("spot", "on-demand"):
+        instance = account.instance_types[account.instances[name]["InstanceType"]]
+        (gpus,) = instance["GpuInfo"]["Gpus"]
+        offered = account.resources[name]
+        assert offered["CPU"] == instance["VCpuInfo"]["DefaultVCpus"] == 16
+        assert offered["GPU"] == gpus["Count"] == 1
+        assert offered[f"accelerator_type:{gpus['Name']}"] == 1
+        assert 0 < offered["memory"] < instance["MemoryInfo"]["SizeInMiB"] * 2**20
+
+
+def only_spot_workers_are_spot(account):
+    lifecycles = {name: i.get("InstanceLifecycle") for name, i in account.instances.items()}
+    assert lifecycles == {"head": None, "spot": "spot", "on-demand": None}
+
+
+def profile_and_image_are_ours(account):
+    wanted = {"head": ("head", "ubuntu")}
+    wanted |= dict.fromkeys(("spot", "on-demand"), ("worker", "ubuntu-with-cuda"))
+    for name, (profile, image) in wanted.items():
+        instance = account.instances[name]
+        assert instance["IamInstanceProfile"]["Arn"] == account.given[profile]
+        assert instance["ImageId"] == account.given[image]
+        assert tags(instance)["ray-cluster-name"] == "alexnet"  # the head's role asks for it
+
+
+def ray_makes_no_role_and_no_profile(account):
+    assert account.roles == []
+    assert sorted(account.profiles) == sorted(account.given[each] for each in PROFILES)
+
+
+def tokens_are_required_and_disks_encrypted(account):
+    for name, size in {"head": 100, "spot": 150, "on-demand": 150}.items():
+        instance = account.instances[name]
+        disk = account.disks[instance["InstanceId"]]
+        assert instance["MetadataOptions"]["HttpTokens"] == "required"
+        assert (disk["Size"], disk["VolumeType"], disk["Encrypted"]) == (size, "gp3", True)
+
+
+def only_ssh_is_open_to_the_world(account):
+    # Ray's own group: everything between the nodes of the cluster, and ssh from anywhere.
+    inside, *outside = account.group["IpPermissions"]
+    assert [each["GroupId"] for each in inside["UserIdGroupPairs"]] == [account.group["GroupId"]]
+    assert inside["IpRanges"] + inside["Ipv6Ranges"] + inside["PrefixListIds"] == []
+    ports = [(each["IpProtocol"], each["FromPort"], each["ToPort"]) for each in outside]
+    assert ports == [("tcp", 22, 22)]
+
+
+def all_are_terminated_and_none_only_stopped(account):
+    assert account.states == dict.fromkeys(("head", "spot", "on-demand"), "terminated")
+
+
+RULES = [
+    the_head_offers_nothing,
+    workers_offer_what_their_instances_have,
+    only_spot_workers_are_spot,
+    profile_and_image_are_ours,
+    ray_makes_no_role_and_no_profile,
+    tokens_are_required_and_disks_encrypted,
+    only_ssh_is_open_to_the_world,
+    all_are_terminated_and_none_only_stopped,
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_ray_starts_at_aws_keeps_our_rules(account, rule):
+    rule(account)
+
+
+SPOT = f"{TYPES}/spot/node_config"
+WORLD = {"IpProtocol": "tcp", "FromPort": 8265, "ToPort": 8265}
+WORLD["IpRanges"] = [{"CidrIp": "0.0.0.0/0"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rule"),
+    [
+        (f"{TYPES}/head/node_config/InstanceType", "g6.xlarge", the_head_offers_nothing),
+        (f"{TYPES}/spot/resources", {"GPU": 4}, workers_offer_what_their_instances_have),
+        (f"{SPOT}/InstanceMarketOptions", None, only_spot_workers_are_spot),
+        (f"{SPOT}/IamInstanceProfile/Arn", "HEAD_INSTANCE_PROFILE_ARN", profile_and_image_are_ours),
+        (f"{SPOT}/ImageId", "AMI_WITH_PYTHON_3_11", profile_and_image_are_ours),
+        ("cluster_name", "alex", profile_and_image_are_ours),
+        (f"{SPOT}/MetadataOptions", None, tokens_are_required_and_disks_encrypted),
+        (f"{SPOT}/BlockDeviceMappings", None, tokens_are_required_and_disks_encrypted),
+        ("provider/security_group", {"IpPermissions": [WORLD]}, only_ssh_is_open_to_the_world),
+        ("provider/cache_stopped_nodes", True, all_are_terminated_and_none_only_stopped),
+    ],
+)
+def test_a_mistake_that_ray_and_ec2_accept_breaks_a_rule(cluster, ray_up, path, value, rule):
+    mistaken = changed(cluster, path, value)
+    check_ray(mistaken)
+    check_ec2(mistaken)
+    account = ray_up(mistaken)
+    with pytest.raises(AssertionError):
+        rule(account)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "wanted"),
+    [
+        (f"{SPOT}/InstanceType", "g6.5xlarge", "g6.5xlarge is not available in AWS region"),
+        (f"{SPOT}/ImageId", "IMAGE_TO_FILL_IN", "InvalidAMIID"),
+        (f"{SPOT}/IamInstanceProfile", {"Name": "workers"}, "NoSuchEntity.*workers not found"),
+        # Ray then makes a role that may do everything, with policies that this account lacks.
+        (f"{TYPES}/head/node_config/IamInstanceProfile", None, "AmazonEC2FullAccess"),
+        ("provider/availability_zone", "us-west-2a", "No usable subnets matching"),
+    ],
+)
+def test_a_mistake_is_found_by_what_ray_does_at_aws(cluster, ray_up, path, value, wanted):
+    mistaken = changed(cluster, path, value)
+    check_ray(mistaken)
+    check_ec2(mistaken)
+    with pytest.raises(Exception, match=wanted):
+        ray_up(mistaken)
