@@ -106,9 +106,7 @@ class Lease:
         """That training has reached; written down with each renewal."""
         self._lost = ""
 
-    def take(
-        self, what: str, instead: str = ", or start another run with --fresh"
-    ) -> Holder | None:
+    def take(self, what: str, instead: str = "") -> Holder | None:
         """Hold the lease, after waiting for one that is dead to run out.
 
         Args:

@@ -70,6 +70,10 @@ class Search:
     reduction: float = 3.0
     """One of so many goes on, besides those that come first."""
 
+    side_by_side: int = 0
+    """Trials at a time. 0: as many as the cluster has room for when the search begins; one that
+    grows must be told."""
+
     seed: int = 0
     """Of the sequence."""
 
@@ -80,6 +84,7 @@ class Search:
         check("trials", self.trials >= 2, "must be 2 or more")
         check("min_epochs", self.min_epochs >= 1, "must be 1 or more")
         check("reduction", self.reduction > 1, "must be above 1")
+        check("side_by_side", self.side_by_side >= 0, "must be 0 (choose) or more")
         check("seed", self.seed >= 0, "must be 0 or more")
 
 
@@ -132,26 +137,30 @@ def _range(key: str, value: Any) -> Range:
     return Range(key, kind, (low, high))
 
 
-def draws(search: Search) -> list[dict[str, Any]]:
-    """The values of each trial, by key; none for trial 0. The first ones are the same for more."""
-    sequence = Halton(d=len(search.space), scramble=True, rng=search.seed)
-    found: list[dict[str, Any]] = [{}]
-    for _ in range(TRIES * search.trials):
-        if len(found) == search.trials:
-            break
-        (point,) = sequence.random(1)
-        values = {each.key: each.at(share) for each, share in zip(search.space, point, strict=True)}
-        if values not in found:
-            found.append(values)
-    return found
-
-
-def configs(search: Search, config: RunConfig) -> list[RunConfig]:
-    """What each trial trains.
+def draws(search: Search, config: RunConfig) -> list[dict[str, Any]]:
+    """The values of each trial, by key; none for trial 0. The first ones are the same for more.
 
     Raises:
         ConfigError: a key may not vary, or a value breaks its rule.
     """
+    _check(search, config)
+    sequence = Halton(d=len(search.space), scramble=True, rng=search.seed)
+    found: list[dict[str, Any]] = [{}]
+    known = {config.digest()}
+    for _ in range(TRIES * search.trials):
+        if len(found) == search.trials:
+            break
+        (point,) = sequence.random(1)
+        shares = zip(search.space, point, strict=True)
+        values = {each.key: each.at(share) for each, share in shares}
+        made = configuration.changed(config, values).digest()
+        if made not in known:
+            found.append(values)
+            known.add(made)
+    return found
+
+
+def _check(search: Search, config: RunConfig) -> None:
     allowed = [key for key in config.identity() if key not in NOT_SEARCHED]
     for each in search.space:
         if each.key not in allowed:
@@ -163,14 +172,14 @@ def configs(search: Search, config: RunConfig) -> list[RunConfig]:
             f"search.min_epochs = {search.min_epochs}: must be at most train.epochs = "
             f"{config.train.epochs}"
         )
-    return [configuration.changed(config, values) for values in draws(search)]
 
 
 def digest(search: Search, config: RunConfig, manifest_digest: str) -> str:
-    """SHA-256 (hex) of all that decides what trials do, however many there are."""
+    """SHA-256 (hex) of all that decides what trials do, however many there are, and at a time."""
     tree = {
         **dataclasses.asdict(search),
         "trials": None,
+        "side_by_side": None,
         "recipe": config.recipe_digest(),
         "manifest": manifest_digest,
     }

@@ -94,7 +94,7 @@ class SearchRecord:
     @property
     def ranked(self) -> list[Trial]:
         """The finished trials, the best first; of equals, the one with the lowest number."""
-        finished = [trial for trial in self.trials if trial.outcome == "finished"]
+        finished = [each for each in self.trials if each.outcome == "finished" and each.epochs]
         return sorted(finished, key=lambda trial: (-trial.peak.top1, trial.peak.loss))
 
     @property
@@ -106,11 +106,13 @@ class SearchRecord:
         """
         if self.ranked:
             return self.ranked[0]
-        first = self.trials[0]
-        raise SearchError(
-            f"{self.name}: no trial finished; trial {first.number} {first.outcome}: {first.why} "
-            "The same command tries those again that failed."
-        )
+        failed = [trial for trial in self.trials if trial.outcome == "failed"]
+        if failed:
+            advice = "The same command tries again those that failed."
+        else:
+            advice = "Search among other values."
+        why = [f"trial {each.number}: {each.why}" for each in (failed or self.trials) if each.why]
+        raise SearchError(f"{self.name}: no trial finished. {' '.join([*why[:1], advice])}")
 
     def having(self, trial: Trial) -> "SearchRecord":
         """The same with a trial in the place of what was known of it."""

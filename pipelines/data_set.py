@@ -31,9 +31,9 @@ def url(config: RunConfig) -> str:
 
 
 def pinned(config: RunConfig, manifest_digest: str) -> RunConfig:
-    """The same on one manifest of its data, though a newer one may be there."""
+    """The same on one manifest of its data, whatever is newer; its URL holds in any folder."""
     folder, _ = manifests.locate(url(config))
-    there = f"{folder}/{manifests.name_of(manifest_digest)}"
+    there = f"{open_store(folder).url}/{manifests.name_of(manifest_digest)}"
     return dataclasses.replace(config, data=dataclasses.replace(config.data, url=there))
 
 

@@ -31,12 +31,13 @@ class Inputs:
         return f"{self.config.cluster.storage_url}/{self.record.name}"
 
 
-def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
+def prepare(config: RunConfig, *, fresh: bool = False, nested_in: str = "") -> Inputs:
     """Open and check the data and the folder of runs, before anything is started.
 
     Args:
         config: the run.
         fresh: do not go on with a run that was begun before.
+        nested_in: MLflow's id of the run that a new one is a part of.
 
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
@@ -50,6 +51,7 @@ def prepare(config: RunConfig, *, fresh: bool = False) -> Inputs:
         lambda run: open_store(f"{config.cluster.storage_url}/{run}"),
         fresh=fresh,
     )
+    record = dataclasses.replace(record, nested_in=record.nested_in or nested_in)
     return Inputs(config, data_set.patient(config, store.url), manifest, record, continued)
 
 

@@ -16,7 +16,10 @@ from pipelines.session import Session
 
 @contextmanager
 def opened(
-    inputs: Inputs, on_loss: Callable[[], object], say: Callable[[str], None]
+    inputs: Inputs,
+    on_loss: Callable[[], object],
+    say: Callable[[str], None],
+    instead: str = ", or start another run with --fresh",
 ) -> Iterator[Session]:
     """The session on a run that no other process works on.
 
@@ -26,6 +29,7 @@ def opened(
         inputs: of the run.
         on_loss: called from another thread if another process takes the run over.
         say: takes a line for people.
+        instead: of waiting for another process's end, what the user can do.
 
     Raises:
         LeaseError: another process works on the run.
@@ -33,7 +37,7 @@ def opened(
         TrackingError: MLflow refuses.
     """
     lease = Lease(open_store(inputs.run_url), on_loss)
-    killed = lease.take(f"run {inputs.record.name}")
+    killed = lease.take(f"run {inputs.record.name}", instead)
     try:
         record = run_record.again(inputs.record, lease.store, continued=inputs.continued)
         inputs = dataclasses.replace(inputs, record=record)

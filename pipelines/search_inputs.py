@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from alexnet import config as configuration
 from alexnet import search, trials
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
@@ -18,15 +19,25 @@ class Inputs:
     """What a search starts from, checked."""
 
     search: Search
-    trained: list[RunConfig]
-    """What each trial trains, on the search's manifest, with an absolute `cluster.storage_url`."""
+    config: RunConfig
+    """Of trial 0, on the search's manifest, with an absolute `cluster.storage_url`."""
     manifest: Manifest
     store: Store
     """Folder of the search."""
 
+    def trained(self, trial: Trial) -> RunConfig:
+        """What a trial trains.
 
-def prepare(config: RunConfig, wanted: Search) -> tuple[Inputs, SearchRecord]:
-    """Check everything, and find out what was done before; nothing is begun.
+        Raises:
+            DataError: that does not fit the data.
+        """
+        made = configuration.changed(self.config, trial.values)
+        data_set.check_fit(made, self.manifest)
+        return made
+
+
+def prepare(config: RunConfig, wanted: Search) -> Inputs:
+    """Check everything; nothing is begun.
 
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
@@ -36,22 +47,29 @@ def prepare(config: RunConfig, wanted: Search) -> tuple[Inputs, SearchRecord]:
     config, _, manifest = launch.checked(config)
     digest = search.digest(wanted, config, manifest.digest)[:8]
     store = open_store(f"{config.cluster.storage_url}/_search/{config.name}-{digest}")
-    if store.exists(trials.NAME):
-        record = trials.read(store)
+    made = Inputs(wanted, data_set.pinned(config, manifest.digest), manifest, store)
+    for trial in record(made).trials:
+        made.trained(trial)
+    return made
+
+
+def record(inputs: Inputs) -> SearchRecord:
+    """What was done before, and the trials that are to come.
+
+    Raises:
+        AlexNetError: what is there cannot be read.
+    """
+    config, digest = inputs.config, inputs.store.url.rpartition("-")[2]
+    if inputs.store.exists(trials.NAME):
+        known = trials.read(inputs.store)
     else:
-        record = SearchRecord(
+        known = SearchRecord(
             name=f"{config.name}-search-{digest}",
-            manifest_digest=manifest.digest,
+            manifest_digest=inputs.manifest.digest,
             git_commit=commit.current(),
         )
-    known = len(record.trials)
-    wanted = replace(wanted, trials=max(known, wanted.trials))
-    trained = search.configs(wanted, data_set.pinned(config, manifest.digest))
-    for each in trained:
-        data_set.check_fit(each, manifest)
     new = [
         Trial(number=number, values=values, run_name=f"{config.name}-trial-{digest}-{number:03d}")
-        for number, values in enumerate(search.draws(wanted))
-    ][known:]
-    record = replace(record, trials=(*record.trials, *new))
-    return Inputs(wanted, trained, manifest, store), record
+        for number, values in enumerate(search.draws(inputs.search, config))
+    ][len(known.trials) :]
+    return replace(known, trials=(*known.trials, *new))

@@ -80,6 +80,11 @@ def stopped(record: SearchRecord, why: str) -> str:
     )
 
 
+def _fetched(file: str) -> list[str]:
+    """How a person gets a file that is in S3."""
+    return [f"  aws s3 cp {file} {BEST}"] if "://" in file else []
+
+
 def closing(record: SearchRecord, file: str, tracker: str) -> str:
     """The trials, what is best, and what to try next."""
     rest = sorted(
@@ -98,7 +103,8 @@ def closing(record: SearchRecord, file: str, tracker: str) -> str:
             f"written  {file}",
             "",
             "next:",
-            f"  python pipelines/train.py {file}",
+            *_fetched(file),
+            f"  python pipelines/train.py {BEST if '://' in file else file}",
             "  the same command with more trials in its --space goes on with this search",
         ]
     )

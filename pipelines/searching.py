@@ -10,7 +10,8 @@ from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tuner import Word
 from alexnet.config import NameConfig
 from alexnet.lease import Lease
-from alexnet.trials import DONE, Ended, Epoch, SearchRecord
+from alexnet.run_record import RunRecord
+from alexnet.trials import DONE, Ended, Epoch, SearchRecord, Trial
 from pipelines import preflight, trial
 from pipelines.preflight import Say
 from pipelines.search_inputs import Inputs
@@ -26,8 +27,7 @@ def run(
     Raises:
         AlexNetError: something that the user can mend; the same command goes on.
     """
-    record.write(inputs.store)
-    if any(each.outcome not in DONE for each in record.trials):
+    if any(_is_open(inputs, each) for each in record.trials):
         for number, said in _words(inputs, record, nested_in, stop, say):
             lease.check()
             before = record.trials[number]
@@ -37,40 +37,47 @@ def run(
             record = record.having(after)
             record.write(inputs.store)
             say(f"trial {number}: {_line(said)}")
+    lease.check()
     record = _with_costs(inputs, record)
     record.write(inputs.store)
     return record
 
 
+def _is_open(inputs: Inputs, trial: Trial) -> bool:
+    """Whether a trial has not ended, or was killed while it did."""
+    run = _run_record(inputs, trial)
+    return trial.outcome not in DONE or (run is not None and run.status == "RUNNING")
+
+
 def _words(
     inputs: Inputs, record: SearchRecord, nested_in: str, stop: StopRequest, say: Say
 ) -> Iterator[Word]:
-    config = inputs.trained[0]
+    config = inputs.config
     ray_cluster.connect()
     try:
         resources = ray_cluster.claim(config.cluster)
         preflight.quick(config, inputs.manifest, resources, say)
-        side_by_side = ray_cluster.side_by_side(config.cluster, resources)
+        room = inputs.search.side_by_side or ray_cluster.side_by_side(config.cluster, resources)
         say(
-            f"search={record.name} trials={len(record.trials)} side_by_side={side_by_side} "
+            f"search={record.name} trials={len(record.trials)} side_by_side={room} "
             f"workers={resources.max_workers} data={config.data.url} epochs={config.train.epochs}"
         )
         tasks = [
             Task(
-                replace(trained, run=NameConfig(name=each.run_name)),
+                replace(inputs.trained(each), run=NameConfig(name=each.run_name)),
                 nested_in,
                 resources,
                 Ended(each.outcome, each.why) if each.outcome in DONE else None,
             )
-            for trained, each in zip(inputs.trained, record.trials, strict=True)
+            for each in record.trials
         ]
         with stop.on_signals():
             yield from ray_tuner.run(
-                range(len(tasks)),
+                {each.number: len(each.epochs) for each in record.trials},
                 functools.partial(trial.begin, tasks),
                 inputs.search,
                 max_epochs=config.train.epochs,
-                side_by_side=side_by_side,
+                side_by_side=room,
                 settings=config.cluster,
                 stop=stop.event,
             )
@@ -85,10 +92,13 @@ def _line(said: Epoch | Ended) -> str:
 
 
 def _with_costs(inputs: Inputs, record: SearchRecord) -> SearchRecord:
-    storage = inputs.trained[0].cluster.storage_url
     for each in record.trials:
-        run_folder = open_store(f"{storage}/{each.run_name}")
-        if run_folder.exists(run_record.NAME):
-            known = run_record.read(run_folder)
-            record = replace(record.having(replace(each, cost=known.cost)), currency=known.currency)
+        run = _run_record(inputs, each)
+        if run:
+            record = replace(record.having(replace(each, cost=run.cost)), currency=run.currency)
     return record
+
+
+def _run_record(inputs: Inputs, trial: Trial) -> RunRecord | None:
+    folder = open_store(f"{inputs.config.cluster.storage_url}/{trial.run_name}")
+    return run_record.read(folder) if folder.exists(run_record.NAME) else None

@@ -1,19 +1,18 @@
 """One trial of a search: a training that tells its epochs, and registers nothing."""
 
-import dataclasses
-import queue
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alexnet import journal, run_record
 from alexnet.adapters import console
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_cluster import Resources
+from alexnet.beside import Talking
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, DivergedError
 from alexnet.progress import Event
-from alexnet.trials import Ended, Epoch
+from alexnet.store import Store
+from alexnet.trials import Ended, Epoch, Outcome
 from pipelines import launch, open_session, training
 from pipelines.metering import Metering
 from pipelines.stop_request import StopRequest
@@ -38,52 +37,42 @@ class Trial:
     def __init__(self, task: Task) -> None:
         """Begin."""
         self._task = task
-        self._said: queue.SimpleQueue[Epoch | Ended | Exception] = queue.SimpleQueue()
         self._console = console.opened()
         self._stop = StopRequest(self._console.say)
         self._last: Epoch | None = None
-        self._thread = threading.Thread(target=self._work, name="trial", daemon=True)
-        self._thread.start()
+        self._talking: Talking[Epoch | Ended] = Talking("trial", self._work)
 
     def next(self, patience_s: float) -> Epoch | Ended | None:
         """What it says next; None if that takes longer."""
-        try:
-            said = self._said.get(timeout=patience_s)
-        except queue.Empty:
-            return None
-        if isinstance(said, Exception):
-            raise said
-        return said
+        return self._talking.next(patience_s)
 
     def stop(self) -> None:
         """End it if it has not ended, with a checkpoint."""
-        if self._thread.is_alive():
-            self._stop.ask("the search")
-        self._thread.join()
+        self._stop.ask("the search")
+        self._talking.join()
 
-    def _work(self) -> None:
+    def _work(self, say: Callable[[Epoch | Ended], None]) -> None:
+        self._say = say
         try:
-            self._said.put(self._train())
-        except DivergedError as error:
-            self._said.put(Ended("diverged", str(error)))
+            say(self._train())
         except AlexNetError as error:
-            self._said.put(Ended("failed", str(error)))
-        except Exception as error:  # a bug, which keeps its traceback
-            self._said.put(error)
+            outcome: Outcome = "diverged" if isinstance(error, DivergedError) else "failed"
+            say(Ended(outcome, str(error)))
 
     def _train(self) -> Ended:
         config, say = self._task.config, self._console.say
         run = open_store(f"{config.cluster.storage_url}/{config.run.name}")
-        for event in journal.read(run):  # of when it was at work before
-            self._watch(event)
-        if run.exists(run_record.NAME) and run_record.read(run).status == "FINISHED":
+        self._replay(run)
+        status = run_record.read(run).status if run.exists(run_record.NAME) else ""
+        if status == "FINISHED":
             return Ended("finished", last=self._last)
-        if self._task.ended:
+        if self._task.ended and status != "RUNNING":
             return self._task.ended
-        inputs = launch.prepare(config)
-        record = dataclasses.replace(inputs.record, nested_in=self._task.nested_in)
-        inputs = dataclasses.replace(inputs, record=record)
-        with open_session.opened(inputs, self._stop.event.set, say) as current:
+        inputs = launch.prepare(config, nested_in=self._task.nested_in)
+        with open_session.opened(inputs, self._stop.event.set, say, instead="") as current:
+            if self._task.ended:  # it was killed while it ended
+                current.stop("KILLED")
+                return self._task.ended
             metering = Metering(current, self._task.resources)
             watchers = (self._console.show, current.watch, metering.watch, self._watch)
             if training.fit(current, self._task.resources, self._stop, watchers) != "done":
@@ -92,7 +81,14 @@ class Trial:
             current.catch_up(self._stop.event)
             current.finish()
             metering.look_again()
+        if not self._last:  # its word was lost with the actor that passes words on
+            self._replay(run)
         return Ended("finished", last=self._last)
+
+    def _replay(self, run: Store) -> None:
+        """Tell the epochs of when it was at work before."""
+        for event in journal.read(run):
+            self._watch(event)
 
     def _watch(self, event: Event) -> None:
         """Tell an epoch; the last one with the end, before which nobody may stop the trial."""
@@ -102,9 +98,9 @@ class Trial:
         if event.step == event.steps:
             self._last = epoch
         else:
-            self._said.put(epoch)
+            self._say(epoch)
 
 
-def begin(tasks: Sequence[Task], number: int) -> Trial:
+def begin(tasks: list[Task], number: int) -> Trial:
     """Begin the trial with a number."""
     return Trial(tasks[number])

@@ -13,7 +13,7 @@ from alexnet import search as searches
 from alexnet.adapters import console, mlflow_connection
 from alexnet.adapters.mlflow_search import TrackedSearch
 from alexnet.config import RunConfig
-from alexnet.errors import ConfigError, StoreError, TrackingError
+from alexnet.errors import ConfigError, LeaseError, StoreError, TrackingError
 from alexnet.lease import Lease
 from alexnet.trials import SearchRecord
 from pipelines import command, search_inputs, search_report, searching
@@ -28,34 +28,43 @@ EMBEDDED = Path(__file__).parent / "spaces" / "digits.toml"
 def run(args: argparse.Namespace) -> int:
     """Search until each trial has ended; the exit status."""
     say, config = console.opened().say, command.config(args)
-    if args.out and not args.out.absolute().parent.is_dir():
-        raise ConfigError(f"--out {args.out}: no such folder. Make it, or name another.")
-    inputs, record = search_inputs.prepare(config, searches.load(args.space))
+    if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
+        raise ConfigError(f"--out {args.out}: not a file in a folder that exists. Name another.")
+    inputs = search_inputs.prepare(config, searches.load(args.space))
     if args.dry_run:
-        say(search_report.plan(record))
+        say(search_report.plan(search_inputs.record(inputs)))
         return 0
     stop = StopRequest(say)
     lease = Lease(inputs.store, stop.event.set)
-    lease.take(f"search {record.name}", "")
+    lease.take(f"search {inputs.store.url}")
     try:
-        mlflow_connection.share()
-        tracked = TrackedSearch(
-            record, config.registry.experiment, search_report.params(inputs.search)
-        )
-        try:
-            record = searching.run(inputs, record, tracked.run_id, lease, stop, say)
-            if stop.event.is_set():
-                tracked.end("KILLED")
-                say(search_report.stopped(record, stop.why))
-                return 128 + stop.signal
-            _conclude(config, inputs, record, tracked, args.out, say)
-        except BaseException:
-            with suppress(TrackingError):
-                tracked.end("FAILED")
-            raise
+        return _search(config, inputs, lease, stop, args.out, say)
     finally:
         with suppress(StoreError):  # it runs out by itself
             lease.release()
+
+
+def _search(
+    config: RunConfig, inputs: Inputs, lease: Lease, stop: StopRequest, out: Path | None, say: Say
+) -> int:
+    mlflow_connection.share()
+    record = search_inputs.record(inputs)
+    record.write(inputs.store)  # MLflow's run is found by its key
+    params = search_report.params(inputs.search)
+    tracked = TrackedSearch(record, config.registry.experiment, params)
+    try:
+        record = searching.run(inputs, record, tracked.run_id, lease, stop, say)
+        if stop.event.is_set():
+            tracked.end("KILLED")
+            say(search_report.stopped(record, stop.why))
+            return 128 + stop.signal
+        _conclude(config, inputs, record, tracked, out, say)
+    except LeaseError:
+        raise  # MLflow's run is another command's
+    except BaseException as error:
+        with suppress(TrackingError):
+            tracked.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
     return 0
 
 
@@ -92,9 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, metavar="FILE", help="write the best configuration here, too"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the trials, and train nothing")
-    parser.epilog = (
-        "Exit status: 0 the best is written, 2 an error to act on, 130 or 143 stopped by a signal."
-    )
+    parser.epilog = "Exit status: 0 the best is written, 2 an error to act on, 130 or 143 stopped."
     args = parser.parse_args(argv)
     return command.guarded("tune", lambda: run(args))
 

@@ -143,7 +143,7 @@ def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
 def side_by_side(settings: ClusterConfig, resources: Resources) -> int:
     """How many trainings the cluster has room for at a time, at least 1."""
     total = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    workers = resources.min_workers
+    workers = resources.max_workers
     rooms = [total.get("CPU", 0) / (workers * settings.cpus_per_worker)]
     if resources.use_gpu:
         rooms.append(total.get("GPU", 0) / workers)

@@ -1,5 +1,6 @@
 """Ray Train: the workers, their restarts, and their end."""
 
+import math
 import shutil
 import tempfile
 import threading
@@ -33,6 +34,9 @@ from alexnet.store import Store
 
 POLL_S = 0.25
 """How often it is looked whether training is to stop."""
+
+SWEEP_S = 5.0
+"""How often room that dead controllers left claimed is freed: these workers may wait for it."""
 
 
 def train(
@@ -84,7 +88,6 @@ def train(
         "mailbox": mailbox,
     }
     controllers_lost = 0
-    _free_placement_groups()  # a trial whose process died begins again in the same job
     with ray_events.delivered(mailbox, watchers, resources):
         while True:
             try:
@@ -96,7 +99,6 @@ def train(
                         f"Ray Train's controller died {controllers_lost} times. The logs are in "
                         "Ray's session folder (`ray logs`, or the dashboard)."
                     ) from error
-                _free_placement_groups()
                 mailbox.put.remote(failed("Ray Train's controller died"))
                 continue
             if end == "preempted" and not stop.is_set():
@@ -132,10 +134,13 @@ def _fit(loop: dict[str, Any], resources: Resources, stop: threading.Event) -> E
     settings, mailbox = loop["config"].cluster, loop["mailbox"]
     folder = tempfile.mkdtemp(prefix="alexnet-ray-")
     result = beside.begin("fit", _trainer(loop, resources, folder).fit)
-    deadline = None
+    deadline, swept = None, -math.inf
     try:
         while not result.done():
             wait([result], timeout=POLL_S)
+            if time.monotonic() > swept + SWEEP_S:
+                swept = time.monotonic()
+                _free_placement_groups()
             if stop.is_set() and deadline is None:
                 mailbox.stop.remote()
                 deadline = time.monotonic() + settings.stop_timeout_s

@@ -1,7 +1,7 @@
 """Ray Tune: which trial runs when, and which is ended early by ASHA.
 
 Tune keeps nothing that a search goes on with: a trial that was begun before says its epochs again,
-from its run's own folder, and the scheduler is where it was.
+from its run's own folder, and the scheduler learns of them as it did then.
 """
 
 import logging
@@ -12,13 +12,13 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from ray import tune
 from ray._private import ray_logging
 from ray.tune.execution import class_cache
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from alexnet import beside
 from alexnet.config import ClusterConfig
@@ -128,8 +128,26 @@ class _Wish(_InDriver, tune.Stopper):
         return self._stop.is_set()
 
 
+class _Asha(ASHAScheduler):
+    """Judges what is new."""
+
+    def __init__(self, judged: Mapping[int, int], patience_s: int, **settings: Any) -> None:
+        super().__init__(time_attr="epoch", **settings)
+        self._judged, self._patience_s = judged, patience_s
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(tune_controller, trial)
+        # At its end Tune kills what has not stopped 10 s after it was told, and has no setting.
+        tune_controller._tune_controller._actor_force_cleanup_timeout = self._patience_s
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        again = result.get("epoch", 0) <= self._judged[trial.config["number"]]
+        return TrialScheduler.CONTINUE if again else decision
+
+
 def run(
-    numbers: Sequence[int],
+    judged: Mapping[int, int],
     begin: Callable[[int], Following],
     search: Search,
     *,
@@ -141,7 +159,8 @@ def run(
     """Run trials until each has ended, or until `stop` is set.
 
     Args:
-        numbers: of the trials, in the order in which they begin.
+        judged: epochs of each trial, by number in the order in which they begin, that an earlier
+            command has let pass: in another order of arrival they might not.
         begin: called in each trial's process with its number.
         search: how they are ended early.
         max_epochs: of a trial that is not.
@@ -153,8 +172,8 @@ def run(
     Yields:
         What the trials say, as it comes.
     """
-    end_s = str(math.ceil(2 * settings.stop_timeout_s))  # its last checkpoint, and MLflow
-    for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": end_s}.items():
+    patience_s = math.ceil(2 * settings.stop_timeout_s)  # its last checkpoint, and MLflow
+    for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": str(patience_s)}.items():
         os.environ.setdefault(name, value)
     # Tune would hand them on in what Ray writes into logs. The nodes have their own.
     secret = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
@@ -166,13 +185,14 @@ def run(
     folder = tempfile.mkdtemp(prefix="alexnet-tune-")
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_Trial, begin=begin), CLAIM),
-        param_space={"number": tune.grid_search(list(numbers))},
+        param_space={"number": tune.grid_search(list(judged))},
         tune_config=tune.TuneConfig(
             metric="top1",
             mode="max",
             max_concurrent_trials=side_by_side,
-            scheduler=ASHAScheduler(
-                time_attr="epoch",
+            scheduler=_Asha(
+                judged,
+                patience_s,
                 max_t=max_epochs,
                 grace_period=search.min_epochs,
                 reduction_factor=search.reduction,

@@ -162,3 +162,23 @@ def test_a_range_of_workers_is_read_and_written(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(config.to_toml(made))
     assert config.load(path) == made
+
+
+def test_changed_values_are_checked_and_nothing_else_changes():
+    base = config.parse({"name": "mine", "optim": {"momentum": 0.5}})
+    values = {"optim.learning_rate": 0.5, "augment.crop_area": [0.5, 1.0]}
+    there, here = config.flat(config.changed(base, values)), config.flat(base)
+    assert {key: there[key] for key in there if there[key] != here[key]} == {
+        "optim.learning_rate": 0.5,
+        "augment.crop_area": (0.5, 1.0),
+    }
+    with pytest.raises(ConfigError, match="optim.momentum = 1.5: must be in"):
+        config.changed(base, {"optim.momentum": 1.5})
+
+
+def test_a_file_of_what_differs_from_the_defaults_is_read_back_to_the_same(tmp_path):
+    made = config.parse({"name": "mine", "optim": {"momentum": 0.5}})
+    text = config.to_toml(made, whole=False)
+    assert text == 'name = "mine"\n\n[optim]\nmomentum = 0.5\n'
+    (tmp_path / "run.toml").write_text(text)
+    assert config.load(tmp_path / "run.toml") == made

@@ -27,56 +27,59 @@ def written(tmp_path):
 
 
 def test_the_first_trial_is_the_run_itself_and_the_others_differ_from_each_other(written):
-    drawn = search.draws(written(head="trials = 40"))
+    drawn = search.draws(written(head="trials = 40"), BASE)
     assert drawn[0] == {}
     assert len({json.dumps(values) for values in drawn}) == 40
 
 
 def test_more_trials_begin_with_the_same_ones(written):
-    few, many = (search.draws(written(head=f"trials = {number}")) for number in (5, 50))
+    few, many = (search.draws(written(head=f"trials = {number}"), BASE) for number in (5, 50))
     assert many[:5] == few
 
 
 def test_another_seed_gives_other_trials(written):
-    one, other = (search.draws(written(head=f"seed = {seed}"))[1:] for seed in (0, 1))
+    one, other = (search.draws(written(head=f"seed = {seed}"), BASE)[1:] for seed in (0, 1))
     assert not set(map(json.dumps, one)) & set(map(json.dumps, other))
 
 
 @pytest.mark.parametrize(("kind", "halves"), [("uniform", 0.5005), ("log", math.sqrt(0.001 * 1.0))])
 def test_half_of_the_trials_lie_in_each_half_of_a_range(written, kind, halves):
     text = f"optim.learning_rate = {{ {kind} = [0.001, 1.0] }}"
-    drawn = [each["optim.learning_rate"] for each in search.draws(written(text, "trials = 65"))[1:]]
+    drawn = [
+        each["optim.learning_rate"] for each in search.draws(written(text, "trials = 65"), BASE)[1:]
+    ]
     assert all(0.001 <= value <= 1.0 for value in drawn)
     assert sum(value < halves for value in drawn) == pytest.approx(32, abs=2)
 
 
 def test_a_choice_is_used_up_evenly_and_then_there_are_fewer_trials(written):
     text = "train.global_batch_size = { choice = [64, 128, 192] }"
-    drawn = search.draws(written(text, "trials = 30"))
+    drawn = search.draws(written(text, "trials = 30"), BASE)
     assert sorted(each["train.global_batch_size"] for each in drawn[1:]) == [64, 128, 192]
 
 
+def test_the_runs_own_values_are_not_tried_twice(written):
+    text = "augment.rotation_degrees = { choice = [0, 10, 20] }"
+    drawn = search.draws(written(text, "trials = 30"), BASE)
+    assert BASE.augment.rotation_degrees == 10
+    assert sorted(each["augment.rotation_degrees"] for each in drawn[1:]) == [0, 20]
+
+
 def test_what_is_drawn_can_be_written_down(written):
-    drawn = search.draws(written(head="trials = 30"))[1:]
+    drawn = search.draws(written(head="trials = 30"), BASE)[1:]
     assert all(float(f"{value:.4g}") == value for each in drawn for value in each.values())
-
-
-def test_a_trial_is_the_run_with_its_values_and_no_other_change(written):
-    wanted = written("model.dropout = { uniform = [0.1, 0.4] }\n" + RATES)
-    for values, made in zip(search.draws(wanted), search.configs(wanted, BASE), strict=True):
-        there, here = config.flat(made), config.flat(BASE)
-        assert {key: there[key] for key in there if there[key] != here[key]} == values
 
 
 def test_values_of_several_numbers_can_be_chosen(written):
     wanted = written("augment.crop_area = { choice = [[0.1, 1.0], [0.5, 1.0]] }")
-    areas = {made.augment.crop_area for made in search.configs(wanted, BASE)[1:]}
-    assert areas == {(0.1, 1.0), (0.5, 1.0)}
+    made = [config.changed(BASE, values) for values in search.draws(wanted, BASE)]
+    assert {each.augment.crop_area for each in made} == {(0.08, 1.0), (0.1, 1.0), (0.5, 1.0)}
 
 
-def test_the_digest_changes_with_all_but_the_number_of_trials(written):
+def test_the_digest_changes_with_all_but_how_many_trials_there_are(written):
     first = search.digest(written(), BASE, "m")
     assert search.digest(written(head="trials = 99"), BASE, "m") == first
+    assert search.digest(written(head="side_by_side = 9"), BASE, "m") == first
     elsewhere = dataclasses.replace(BASE, name="other")
     assert search.digest(written(), elsewhere, "m") == first
     others = [
@@ -99,6 +102,7 @@ def test_the_digest_changes_with_all_but_the_number_of_trials(written):
         (RATES, "trials = 3.5", "trials = 3.5: must be int, not float"),
         (RATES, "min_epochs = 0", "search.min_epochs = 0: must be 1 or more"),
         (RATES, "reduction = 1", "search.reduction = 1.0: must be above 1"),
+        (RATES, "side_by_side = -1", "search.side_by_side = -1: must be 0"),
         (RATES, "seed = -1", "search.seed = -1: must be 0 or more"),
         ("learning_rate = { log = [1, 2] }", "", r"space.learning_rate = .* must be section.key"),
         ("optim.momentum = 3", "", "space.optim.momentum = 3: must be one of uniform, log, choice"),
@@ -133,13 +137,13 @@ def test_a_space_that_does_not_fit_the_run_is_refused_before_anything_is_trained
     written, space, message
 ):
     with pytest.raises(ConfigError, match=message):
-        search.configs(written(space), BASE)
+        search.draws(written(space), BASE)
 
 
 def test_trials_cannot_last_longer_at_least_than_at_most(written):
     message = r"search.min_epochs = 100: must be at most train.epochs = 90"
     with pytest.raises(ConfigError, match=message):
-        search.configs(written(head="min_epochs = 100"), BASE)
+        search.draws(written(head="min_epochs = 100"), BASE)
 
 
 def test_a_file_that_is_not_there_or_not_toml_is_said(tmp_path):

@@ -43,11 +43,13 @@ def test_only_a_trial_that_finished_can_be_best(outcome):
 
 
 def test_a_search_in_which_nothing_finished_says_why():
-    failed = one(0, outcome="").ended(Ended("failed", "S3 is away."))
-    with pytest.raises(
-        SearchError, match=r"s: no trial finished; trial 0 failed: S3 is away\. The"
-    ):
-        record(failed).best  # noqa: B018 - it raises
+    early = one(0, 0.5, outcome="ended early")
+    diverged = one(1, outcome="").ended(Ended("diverged", "loss = nan."))
+    failed = one(2, outcome="").ended(Ended("failed", "S3 is away."))
+    with pytest.raises(SearchError, match=r"trial 2: S3 is away\. The same command tries again"):
+        record(early, diverged, failed).best  # noqa: B018 - it raises
+    with pytest.raises(SearchError, match=r"trial 1: loss = nan\. Search among other values\."):
+        record(early, diverged).best  # noqa: B018
 
 
 def test_epochs_that_are_told_again_change_nothing():

@@ -154,5 +154,10 @@ def _written(folder, env, process):
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         jobs = answer.read()
-    assert {job["submission_id"] for job in json.loads(jobs)} >= {"train", "retrain", "again", "search"}
+    assert {job["submission_id"] for job in json.loads(jobs)} >= {
+        "train",
+        "retrain",
+        "again",
+        "search",
+    }
     yield "jobs", jobs

@@ -1,7 +1,8 @@
 """A search ends the worse trials early, goes on where it was, and says what is best."""
 
-import json
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,11 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
-from alexnet import config, trials
+from alexnet import config, run_record, search, trials
 from alexnet.adapters.object_store import open_store
-from alexnet.trials import Epoch, SearchRecord, Trial
-from pipelines import search_report, tune
+from alexnet.adapters.ray_cluster import Resources
+from alexnet.config import NameConfig
+from alexnet.errors import LeaseError
+from alexnet.trials import Ended, Epoch, SearchRecord, Trial
+from pipelines import launch, search_inputs, search_report, searching, trial, tune
+from pipelines.stop_request import StopRequest
+from pipelines.trial import Task
 from tests.pipelines.test_train import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -91,65 +98,61 @@ def on_cluster(job_cluster, mlflow_url, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
 
 
-@pytest.fixture
-def runs(mlflow_url):
-    """A function to the runs of a search: its own, and those that are nested in it."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(mlflow_url)
-
-    def of(record):
-        experiment = client.get_experiment_by_name("alexnet").experiment_id
-        (own,) = client.search_runs([experiment], f"tags.run_key = '{record.key}'")
-        nested = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{own.info.run_id}'")
-        return own, {each.info.run_name: each for each in nested}
-
-    return of
+def runs(uri, record):
+    """The run of a search, and those that are nested in it, by name."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("alexnet").experiment_id
+    (own,) = client.search_runs([experiment], f"tags.run_key = '{record.key}'")
+    nested = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{own.info.run_id}'")
+    return own, {each.info.run_name: each for each in nested}
 
 
 @pytest.mark.slow
-def test_the_worse_trials_are_ended_early_and_the_best_is_a_run_that_train_takes(
-    tuning, on_cluster, runs, tmp_path
+def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_that_train_takes(
+    tuning, tiny_url, tmp_path
 ):
-    status, said = tuning(f"--out={tmp_path / 'best.toml'}", "--set=price.per_worker_hour=3600")
+    shutil.copytree(tiny_url, tmp_path / "data")
+    relative = ("--set=data.url=data", "--set=cluster.storage_url=runs")  # as on a laptop
+    status, said = tuning(*relative, "--out=best.toml", "--set=price.per_worker_hour=3600")
     assert status == 0, said
     record = tuning.record
     outcomes = {trial.values.get("optim.learning_rate"): trial.outcome for trial in record.trials}
     assert (outcomes.pop(None), outcomes.pop(1e30)) == ("finished", "diverged")
     assert "ended early" in outcomes.values()
-    for trial in record.trials:
-        epochs = {"finished": [3], "ended early": [1, 2], "diverged": [0]}[trial.outcome]
-        assert len(trial.epochs) in epochs
-        assert trial.cost > 0
+    for each in record.trials:
+        epochs = {"finished": [3], "ended early": [1, 2], "diverged": [0]}[each.outcome]
+        assert len(each.epochs) in epochs
+        assert each.cost > 0
     assert f"best     trial {record.best.number}, top-1" in said
+    assert "  python pipelines/train.py best.toml\n" in said
 
+    made = config.load(tmp_path / "best.toml")
     wanted = config.changed(config.load(tuning.run_file), record.best.values)
-    assert config.load(tmp_path / "best.toml").identity() == wanted.identity()
+    assert made.identity() == wanted.identity()
+    assert (made.run.name, made.data.url, made.cluster.storage_url) == ("", "data", "runs")
     assert tuning.folder.read("best.toml") == (tmp_path / "best.toml").read_bytes()
 
-    own, nested = runs(record)
-    assert (own.info.status, own.data.metrics["best/top1"]) == (
-        "FINISHED",
-        record.best.peak.top1,
-    )
+    search, nested = runs(f"sqlite:///{tmp_path}/mlflow.db", record)
+    best = search.data.metrics["best/top1"]
+    assert (search.info.status, best) == ("FINISHED", record.best.peak.top1)
     assert set(nested) == {trial.run_name for trial in record.trials}
-    for trial in record.trials:
-        run = nested[trial.run_name]
+    for each in record.trials:
+        run = nested[each.run_name]
         expected = {
             "finished": ["FINISHED"],
             "ended early": ["KILLED", "FINISHED"],  # it trains on until it is told
             "diverged": ["FAILED"],
         }
-        assert run.info.status in expected[trial.outcome], trial
-        rate = trial.values.get("optim.learning_rate", 0.01)
+        assert run.info.status in expected[each.outcome], each
+        rate = each.values.get("optim.learning_rate", 0.01)
         assert float(run.data.params["optim.learning_rate"]) == rate
-        if trial.outcome == "finished":
-            assert run.data.metrics["val/top1"] == trial.epochs[-1].top1
+        if each.outcome == "finished":
+            assert run.data.metrics["val/top1"] == each.epochs[-1].top1
 
 
 @pytest.mark.slow
 def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
-    tuning, on_cluster, runs
+    tuning, on_cluster, mlflow_url
 ):
     tuning.space.write_text(SPACE.replace("trials = 4", "trials = 3"))
     slow = ("--set=train.epochs=30", "--set=optim.learning_rate=0.001")
@@ -161,34 +164,67 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 143, said
     assert "stopped by SIGTERM: " in said
-    assert runs(tuning.record)[0].info.status == "KILLED"
     before = tuning.record.trials[0]
+    search, nested = runs(mlflow_url, tuning.record)
+    assert (search.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
+    assert not (tuning.storage / before.run_name / "lease.json").exists()
 
     process = tuning.start(*slow)
-    tuning.wait(process, lambda known: len(known.trials[0].epochs) > len(before.epochs))
+    tuning.wait(process, lambda known: any(trial.outcome for trial in known.trials))
     process.kill()
     process.communicate()
     ended = [trial for trial in tuning.record.trials if trial.outcome]
-    written = {trial.number: _run_json(tuning, trial) for trial in ended}
+    assert len(ended) < 3
 
     status, said = tuning(*slow)
     assert status == 0, said
     after = tuning.record
     assert [epoch.number for epoch in after.trials[0].epochs] == list(range(1, 31))
     assert after.trials[0].epochs[: len(before.epochs)] == before.epochs
-    for trial in ended:
-        assert after.trials[trial.number].epochs == trial.epochs
-        assert _run_json(tuning, trial) == written[trial.number]
-    own, nested = runs(after)
-    assert own.info.status == "FINISHED"
-    assert len(nested) == len(after.trials)  # none was begun anew
+    for each in ended:
+        known = after.trials[each.number]
+        assert (known.outcome, known.epochs) == (each.outcome, each.epochs)
+    search, nested = runs(mlflow_url, after)
+    assert search.info.status == "FINISHED"
+    assert len(nested) == 3  # none was begun anew
+    assert "RUNNING" not in {run.info.status for run in nested.values()}
 
     status, said = tuning(*slow)
-    assert (status, "best     trial" in said, "epoch" in said.split("\n")[0]) == (0, True, False)
+    assert (status, "best     trial" in said, "epoch 1:" in said) == (0, True, False)
 
 
-def _run_json(tuning, trial):
-    return json.loads((tuning.storage / trial.run_name / "run.json").read_text())
+@pytest.mark.slow
+def test_a_trial_that_was_killed_while_it_ended_is_ended_by_the_next_command(
+    tuning, mlflow_url, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    named = dataclasses.replace(config.load(tuning.run_file), run=NameConfig(name="cut-short"))
+    inputs = launch.prepare(named)
+    run = open_store(inputs.run_url)
+    inputs.record.write(run)
+    task = Task(inputs.config, "", Resources(1, 1, use_gpu=False), Ended("ended early"))
+    following = trial.begin([task], 0)
+    assert following.next(60) == Ended("ended early")
+    following.stop()
+    assert run_record.read(run).status == "KILLED"
+
+
+class Lost:
+    """The lease of a command whose search another one has taken over."""
+
+    def check(self):
+        raise LeaseError("another process has taken this over.")
+
+
+def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
+    found = search_inputs.prepare(config.load(tuning.run_file), search.load(tuning.space))
+    record = search_inputs.record(found)
+    newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
+    newer.write(found.store)
+    monkeypatch.setattr(searching, "_words", lambda *_: iter(()))
+    with pytest.raises(LeaseError):
+        searching.run(found, record, "", Lost(), StopRequest(print), print)
+    assert trials.read(found.store) == newer
 
 
 def test_dry_run_shows_the_trials_and_writes_nothing(tuning):
@@ -203,7 +239,8 @@ def test_dry_run_shows_the_trials_and_writes_nothing(tuning):
     ("more", "message"),
     [
         (["--set=run.name=mine"], "tune: run.name = 'mine': a search names its trials itself.\n"),
-        (["--out=nowhere/best.toml"], "tune: --out nowhere/best.toml: no such folder. Make it"),
+        (["--out=nowhere/best.toml"], "tune: --out nowhere/best.toml: not a file in a folder"),
+        (["--out=."], "tune: --out .: not a file in a folder that exists. Name another."),
         (["--space=none.toml"], "tune: none.toml: No such file or directory. Name a TOML file"),
         (["--set=data.url=nothing"], "nothing"),
     ],
