@@ -151,6 +151,7 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three commands, one after another
 def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
     tuning, on_cluster, mlflow_url
 ):
