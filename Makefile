@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help train test quick check format stack schedule rehearsal drills audit docs tutorial clean
+.PHONY: help train test quick check format stack schedule rehearsal drills audit docs links tutorial clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -45,6 +45,9 @@ audit:  ## the lock against the known vulnerabilities; asks PyPI
 
 drills: $(VENV)/dev  ## break a training in every way it must survive; ONLY=name RUNS=n for one
 	$(RUN)python -m infra.drills --only "$(ONLY)" --runs $(or $(RUNS),0)
+
+links: $(VENV)/docs  ## follow the links of docs/ to other places; needs a network
+	$(RUN)python -m sphinx --fresh-env --builder linkcheck --quiet docs build/links
 
 docs: $(VENV)/docs  ## the site of docs/, into build/site; a warning is an error
 	$(RUN)python -m sphinx --fresh-env --fail-on-warning --quiet docs build/site

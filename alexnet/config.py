@@ -246,6 +246,10 @@ class ClusterConfig:
     start_timeout_s: float = 10.0
     """How long to wait for the cluster to have the resources; raise it where it scales up."""
 
+    on_demand_after_s: float = 0.0
+    """After so long without enough nodes, ask for ones that AWS does not take away, by the label
+    `ray.io/market-type` of `ray_cluster.yaml`; Ray asks for spot nodes without end. 0: never."""
+
     max_failures: int = 3
     """Failures of workers after which the run gives up; each restarts from the last checkpoint."""
 
@@ -289,6 +293,7 @@ class ClusterConfig:
             check("num_workers", 1 <= low <= high, "must rise from 1 or more, e.g. [2, 8]")
         check("cpus_per_worker", self.cpus_per_worker >= 1, "must be 1 or more")
         check("start_timeout_s", self.start_timeout_s >= 0, "must be 0 or more")
+        check("on_demand_after_s", self.on_demand_after_s >= 0, "must be 0 (never) or more")
         check("max_failures", self.max_failures >= 0, "must be 0 or more")
         check("checkpoints_kept", self.checkpoints_kept >= 1, "must be 1 or more")
         check("store_timeout_s", self.store_timeout_s > 0, "must be above 0")

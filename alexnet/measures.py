@@ -71,7 +71,11 @@ LAST_EVENT = Measure(
     "gauge",
     "When the workers were last heard of, in seconds since 1970.",
 )
-WORKERS = Measure("alexnet_workers", "gauge", "Workers that train; 0 while they start again.")
+WORKERS = Measure(
+    "alexnet_workers",
+    "gauge",
+    "Workers that train; 0 until they start, and while they start again.",
+)
 RESTARTS = Measure("alexnet_restarts_total", "counter", "Times that workers started again.")
 LOST_SECONDS = Measure(
     "alexnet_lost_work_seconds_total",
@@ -140,6 +144,11 @@ RETRAININGS = _model(
 )
 RETRAINING_COST = _model(
     "alexnet_retraining_cost_total", "counter", "Cost of all retrainings.", (*MODEL, "currency")
+)
+LOOKED = _model(
+    "alexnet_last_look_timestamp_seconds",
+    "gauge",
+    "When pipelines/retrain.py last looked whether anything is new, in seconds since 1970.",
 )
 RETRAINING_BEGUN = _model(
     "alexnet_last_retraining_begun_timestamp_seconds",

@@ -149,6 +149,44 @@ def read(store: Store) -> list[Retraining]:
     return [_read(store, name) for name in store.list() if name.startswith(FOLDER)]
 
 
+class Look(NamedTuple):
+    """When somebody last looked whether there was anything to do."""
+
+    time_ms: int
+    """Since 1970."""
+    action: str
+    """Of the plan that came of it."""
+    reason: str
+
+
+LOOK = "look.json"
+
+
+def write_look(store: Store, plan: Plan) -> None:
+    """Keep that somebody has looked now, and what came of it; a skip leaves no other trace.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    look = Look(time.time_ns() // 10**6, *plan)
+    store.write(LOOK, (json.dumps(look._asdict()) + "\n").encode())
+
+
+def read_look(store: Store) -> Look | None:
+    """The last look; None before the first.
+
+    Raises:
+        RetrainingError: it is damaged.
+        StoreError: the store cannot be reached.
+    """
+    if not store.exists(LOOK):
+        return None
+    try:
+        return Look(**json.loads(store.read(LOOK)))
+    except (ValueError, TypeError) as error:
+        raise RetrainingError(f"{store.url}/{LOOK}: damaged: {error}. Delete it.") from error
+
+
 def _read(store: Store, name: str) -> Retraining:
     try:
         tree = json.loads(store.read(name))

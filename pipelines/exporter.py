@@ -36,6 +36,9 @@ def samples(config: RunConfig) -> Iterator[Sample]:
     if champion and "top1" in champion.tags:
         yield Sample(measures.CHAMPION_TOP1, float(champion.tags["top1"]), labels)
     yield from _retrainings(retraining.read(store), labels)
+    look = retraining.read_look(store)
+    if look:
+        yield Sample(measures.LOOKED, look.time_ms / 1000, labels)
     holder = lease.read(store)
     at_work = holder is not None and not holder.is_dead
     yield Sample(measures.RETRAINING_AT_WORK, int(at_work), labels)

@@ -29,6 +29,7 @@ class Metering:
     def __init__(self, current: Session, resources: Resources) -> None:
         self._meter = Meter(current, "gpu" if resources.use_gpu else "cpu")
         self._ray = RayMetrics()
+        self.look_again()  # without workers yet, which may be long in coming
 
     def watch(self, event: Event) -> None:
         """Take an event, which the session has seen."""
@@ -45,7 +46,7 @@ class Meter:
     def __init__(self, current: Session, device: str) -> None:
         self._current, self._device = current, device
         self._batch = current.inputs.config.train.global_batch_size
-        self._step, self._images, self._skipped = 0, 0, 0
+        self._workers, self._step, self._images, self._skipped = 0, 0, 0, 0
         self._used, self._lost = current.spending.used, len(current.record.lost)
         self._asked = dict(current.spending.asked.counts)
 
@@ -65,7 +66,8 @@ class Meter:
             yield _sample(measures.EPOCH, event.epoch)
             yield _sample(measures.LAST_EVENT, event.time_ms / 1000)
         if event.kind in ("started", "failed", "ended"):
-            yield _sample(measures.WORKERS, event.workers)
+            self._workers = event.workers
+        yield _sample(measures.WORKERS, self._workers)
         for name, measure in GAUGES.items():
             if name in event.metrics:
                 yield _sample(measure, event.metrics[name])

@@ -1,6 +1,5 @@
 """Look at everything that a training needs, and train nothing."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 
 import torch
@@ -16,9 +15,6 @@ from pipelines import launch
 from pipelines.launch import Inputs
 
 Say = Callable[[str], None]  # takes a line for people
-
-CLUSTER_S = 20.0
-"""How long the cluster is waited for, whatever a training may wait."""
 
 
 def run(config: RunConfig, say: Say) -> int:
@@ -70,14 +66,10 @@ def tracker(config: RunConfig) -> Finding:
 
 def cluster(config: RunConfig, inputs: Inputs | None, sample_bytes: float) -> Iterator[Finding]:
     """Ray, and what its nodes have."""
-    settings = dataclasses.replace(
-        (inputs.config if inputs else config).cluster,
-        start_timeout_s=min(config.cluster.start_timeout_s, CLUSTER_S),
-    )
     try:
         ray_cluster.connect()
         try:
-            resources = ray_cluster.claim(settings)
+            resources = ray_cluster.claim((inputs.config if inputs else config).cluster)
             nodes = ray_cluster.nodes(config.data.cache_dir)
         finally:
             ray_cluster.disconnect()

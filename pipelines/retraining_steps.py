@@ -56,6 +56,7 @@ class Steps:
             AlexNetError: something that the user can mend; the next call goes on.
         """
         plan, done = self.plan()
+        retraining.write_look(self._store, plan)
         self._console.say(f"{self._registry.name}: {plan.action}: {plan.reason}")
         if plan.action == "skip":
             return 0
@@ -96,9 +97,8 @@ class Steps:
         return promotion.REFUSED
 
     def _judge(self, current: Retraining, lease: Lease) -> int:
-        say, approval = self._console.say, self._require_approval
-        known = self._config, self._registry, current
-        status = retraining_stages.judge(*known, say, approval=approval)
+        known, say = (self._config, self._registry, current), self._console.say
+        status = retraining_stages.judge(*known, say, approval=self._require_approval)
         outcome = OUTCOMES[status]
         waits = dataclasses.replace(current, outcome=outcome)
         self._write(waits if status == promotion.WAITING else current.ended(outcome), lease)

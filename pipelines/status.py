@@ -4,7 +4,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from alexnet import decisions, lease, retraining, ticks
+from alexnet import decisions, retraining, ticks
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
@@ -12,7 +12,7 @@ from alexnet.config import RunConfig
 from alexnet.cost import money
 from alexnet.decisions import Decision, DecisionLog
 from alexnet.retraining import Retraining
-from pipelines import command
+from pipelines import at_work, command
 
 MOST = 10
 """Retrainings and decisions that are shown."""
@@ -27,11 +27,16 @@ def run(args: argparse.Namespace) -> None:
     made = DecisionLog(open_store(registry.decisions_url())).read() if registry.exists() else []
     parts = [
         [f"{alias:11} {_version(version)}" for alias, version in held.items()],
-        [f"{'at work':11} {_at_work(config)}", f"{'next':11} {_next(config)}"],
+        _beside("at work", at_work.lines(config) or ["nobody"]),
+        [f"{'looked':11} {_looked(config)}", f"{'next':11} {_next(config)}"],
         ["", "retrainings", *_retrainings(config)],
         ["", "decisions", *_decisions(made)],
     ]
     print("\n".join(line for part in parts for line in part))
+
+
+def _beside(head: str, texts: list[str]) -> list[str]:
+    return [f"{'' if number else head:11} {text}" for number, text in enumerate(texts)]
 
 
 def _version(version: Version | None) -> str:
@@ -45,15 +50,9 @@ def _version(version: Version | None) -> str:
     )
 
 
-def _at_work(config: RunConfig) -> str:
-    store = open_store(retraining.url(config))
-    holder = lease.read(store)
-    if not holder or holder.is_dead:
-        return "nobody"
-    begun = retraining.read(store)
-    last = begun[-1] if begun and begun[-1].state != "ended" else None
-    what = f"retraining {last.number}, {last.state}" if last else "planning"
-    return f"{what}, by process {holder.pid} on {holder.host}, seen {_when(holder.renewed_ms)}"
+def _looked(config: RunConfig) -> str:
+    look = retraining.read_look(open_store(retraining.url(config)))
+    return f"{_when(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
 
 
 def _next(config: RunConfig) -> str:

@@ -119,7 +119,7 @@ def claim(settings: ClusterConfig) -> Resources:
 
 
 def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
-    deadline, asked = time.monotonic() + patience_s, False
+    began, asked_for = time.monotonic(), ""
     while True:
         total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
@@ -130,14 +130,30 @@ def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
             _check_storage(settings)
             low, high = settings.min_workers or default, settings.max_workers or default
             return Resources(low, high, use_gpu)
-        if time.monotonic() >= deadline:
+        waited_s = time.monotonic() - began
+        if waited_s >= patience_s:
             waited = f" (waited cluster.start_timeout_s = {patience_s:g})" if patience_s else ""
             raise ClusterError(f"{shortage}{waited}.")
-        if not asked:
+        wanted = _market(settings, waited_s)
+        if wanted != asked_for:
             # An autoscaler starts nodes for what is wanted, and nothing is as long as this waits.
-            request_resources(bundles=_wanted(settings))
-            asked = True
+            bundles = _wanted(settings)
+            selectors = [MARKETS[wanted]] * len(bundles)
+            request_resources(bundles=bundles, bundle_label_selectors=selectors)
+            asked_for = wanted
         time.sleep(0.5)
+
+
+MARKETS: dict[str, dict[str, str]] = {
+    "any": {},
+    "on-demand": {"ray.io/market-type": "on-demand"},
+}
+"""Labels of the nodes that are asked for."""
+
+
+def _market(settings: ClusterConfig, waited_s: float) -> str:
+    patient = not settings.on_demand_after_s or waited_s < settings.on_demand_after_s
+    return "any" if patient else "on-demand"
 
 
 def side_by_side(settings: ClusterConfig, resources: Resources) -> int:

@@ -51,6 +51,18 @@ class Jobs:
         ended = JobStatus(found.status).is_terminal()
         return Job(ended, found.driver_exit_code if ended else None, found.message or "")
 
+    def unfinished(self) -> list[str]:
+        """Name and state of each job that has not ended.
+
+        Raises:
+            ClusterError: the cluster does not answer.
+        """
+        return [
+            f"{each.submission_id or each.job_id}, {str(each.status).lower()}"
+            for each in self._asked(self._client.list_jobs)
+            if not JobStatus(each.status).is_terminal()
+        ]
+
     def submit(self, name: str, entrypoint: str, folder: Path, env: Mapping[str, str]) -> bool:
         """Submit a job; False if there is one of that name already.
 

@@ -13,7 +13,7 @@ from alexnet.lease import Holder
 from alexnet.lineage import Lineage
 from alexnet.predictions import Predictions
 from alexnet.progress import Event
-from alexnet.retraining import Retraining
+from alexnet.retraining import Look, Retraining
 from alexnet.run_record import RunRecord
 from alexnet.trials import SearchRecord
 from infra.documentation.described import docstrings, shown, summary
@@ -26,6 +26,7 @@ FILES: dict[str, tuple[type, str]] = {
     "The journal": (Event, "a line of `STORAGE/RUN/journal/*.jsonl`"),
     "lease.json": (Holder, "`lease.json` in the folder of a run, a model's retrainings, a search"),
     "Retrainings": (Retraining, "`STORAGE/_retraining/MODEL/retrainings/NNNNNN.json`"),
+    "look.json": (Look, "`STORAGE/_retraining/MODEL/look.json`"),
     "Searches": (SearchRecord, "`STORAGE/_search/NAME/search.json`"),
     "Decisions": (Decision, "`STORAGE/_registry/MODEL/decisions/NNNNNN.json`"),
     "Predictions": (Predictions, "`STORAGE/_registry/MODEL/predictions/*.safetensors`"),

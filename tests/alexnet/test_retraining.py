@@ -19,6 +19,19 @@ def one(number=1, ingredients=NOW, **fields):
     )
 
 
+def test_the_last_look_is_kept_and_a_damaged_one_named(tmp_path):
+    store = open_store(str(tmp_path))
+    assert retraining.read_look(store) is None
+    for action in ("train", "skip"):
+        retraining.write_look(store, retraining.Plan(action, "because"))
+    look = retraining.read_look(store)
+    assert (look.action, look.reason) == ("skip", "because")
+    assert retraining.read(store) == []
+    store.write(retraining.LOOK, b'{"time_ms": 1}')
+    with pytest.raises(RetrainingError, match=r"look.json: damaged: .* Delete it\."):
+        retraining.read_look(store)
+
+
 def plan(done, champion=None, wanted=NOW, *, code_counts=True):
     return retraining.plan(done, wanted, champion, code_counts=code_counts)
 

@@ -110,7 +110,10 @@ def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not():
         ("AlexNetNoWorkers", "== 0", "<= 2"),
         ("AlexNetRunEndedEarly", "<", "<="),
         ("AlexNetRunEndedEarly", "unless", "and"),
+        ("AlexNetRunEndedEarly", "ray_alexnet_workers", "ray_alexnet_steps_planned"),
+        ("AlexNetRunEndedEarly", "{run!~", "{run=~"),
         ("AlexNetWaitsForData", "0.3", "0.1"),
+        ("AlexNetWaitsForData", "and max", "or max"),
         ("AlexNetWaitsForData", "avg_over_time", "max_over_time"),
         ("AlexNetRestartsRepeat", "offset 1h", "offset 2h"),
         ("AlexNetRestartsRepeat", "or 0 * sum", "or sum"),
@@ -125,6 +128,7 @@ def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not():
         ("AlexNetRetrainingFailed", "6h", "1d"),
         ("AlexNetRetrainingUnfinished", "86400", "172800"),
         ("AlexNetRetrainingUnfinished", "<=", ">="),
+        ("AlexNetNotLooked", "8 *", "9 *"),
         ("AlexNetNoRetraining", "15 *", "16 *"),
     ],
 )

@@ -85,6 +85,15 @@ def test_a_failure_is_counted_with_what_it_lost_and_what_it_cost():
     assert run.values["train_loss"] == 2.5
 
 
+def test_a_run_that_waits_for_its_first_workers_is_seen_without_any():
+    run = Run()
+    run.see("notice", 0, 0)
+    assert run.values["workers"] == 0
+    run.see("started", 0, 9, workers=2)
+    run.see("progress", 1, 10)
+    assert run.values["workers"] == 2
+
+
 def test_skipped_images_of_all_epochs_add_up():
     run = Run()
     run.see("started", 0, 0, workers=1)

@@ -250,6 +250,7 @@ def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, 
     assert status_command.main(show) == 0
     assert capfd.readouterr().out == (
         "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n"
+        "looked      never\n"
         "next        no retrain.schedule\n\nretrainings\n  none\n\n"
         "decisions\nnothing was decided yet\n"
     )

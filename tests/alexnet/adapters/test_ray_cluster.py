@@ -79,6 +79,26 @@ def test_while_it_waits_the_autoscaler_is_asked_and_afterwards_not(connected):
     assert asked_for() == []
 
 
+@pytest.mark.slow
+def test_after_a_while_nodes_are_asked_for_that_are_not_taken_away(connected, monkeypatch):
+    asked, real = [], ray_cluster.request_resources
+
+    def request(bundles, bundle_label_selectors=None):
+        asked.append((len(bundles), bundle_label_selectors))
+        real(bundles=bundles, bundle_label_selectors=bundle_label_selectors)
+
+    monkeypatch.setattr(ray_cluster, "request_resources", request)
+    wanted = {"num_workers": 3, "device": "cpu"}
+    with pytest.raises(ClusterError, match="needs 3 CPUs"):
+        ray_cluster.claim(ClusterConfig(**wanted, start_timeout_s=3, on_demand_after_s=1))
+    on_demand = {"ray.io/market-type": "on-demand"}
+    assert asked == [(3, [{}] * 3), (3, [on_demand] * 3), (0, None)]
+    asked.clear()
+    with pytest.raises(ClusterError, match="needs 3 CPUs"):
+        ray_cluster.claim(ClusterConfig(**wanted, start_timeout_s=2))
+    assert asked == [(3, [{}] * 3), (0, None)]
+
+
 def test_a_gpu_is_asked_for_unless_the_cpu_is_wanted():
     assert ray_cluster._wanted(ClusterConfig(cpus_per_worker=6)) == [{"CPU": 6.0, "GPU": 1.0}]
     elastic = ClusterConfig(num_workers=(2, 8), device="gpu")
