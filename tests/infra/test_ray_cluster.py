@@ -1,6 +1,12 @@
 """The cluster file is one that Ray and EC2 accept, and that keeps our own rules."""
 
+import os
+import pty
 import re
+import shutil
+import signal
+import subprocess
+import time
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -8,10 +14,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
+import click
+import psutil
 import pytest
 import yaml
 from botocore.exceptions import ParamValidationError
 from botocore.validate import validate_parameters
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ray_cluster.yaml"
@@ -404,3 +414,229 @@ def test_a_mistake_is_found_by_what_ray_does_at_aws(cluster, ray_up, path, value
     check_ec2(mistaken)
     with pytest.raises(Exception, match=wanted):
         ray_up(mistaken)
+
+
+# The commands that start Ray, in the shell and on the terminal that Ray's ssh gives them. The home
+# of the node is a folder of the test; programs in it only write down how they were called.
+
+HEAD_IP, NODE_IP = "10.0.0.1", "10.0.0.2"
+HEAD = {"RAY_enable_autoscaler_v2": "1", "RAY_CLOUD_INSTANCE_ID": "i-1"}
+HEAD["RAY_NODE_TYPE_NAME"] = "head"
+WORKER = {"RAY_HEAD_IP": HEAD_IP, "RAY_CLOUD_INSTANCE_ID": "i-2", "RAY_NODE_TYPE_NAME": "spot"}
+WORKER["RAY_CLOUD_INSTANCE_TYPE_NAME"] = "g6.4xlarge"
+"""What Ray exports before each command: `ray up` for the head, its RayInstaller for a worker."""
+
+PROGRAMS = {
+    ".bashrc": """
+        PATH=~/bin:$PATH
+        ulimit() { echo "ulimit $*" >> ~/calls; }  # where tests run, it may be forbidden
+        """,
+    # Kills nothing but what the test started, whatever the pattern.
+    "bin/pkill": """#!/bin/bash
+        status=1
+        for pid in $(pgrep "$@"); do
+            if [ $pid != $$ ] && grep -qzx "HOME=$HOME" /proc/$pid/environ; then
+                kill $pid && status=0
+            fi
+        done 2> /dev/null
+        exit $status
+        """,
+    "alexnet/venv/bin/activate": "PATH=~/alexnet/venv/bin:$PATH",
+    "alexnet/venv/bin/ray": """#!/bin/bash
+        echo "$RAY_AUTH_MODE $RAY_OVERRIDE_LABELS ray $*" >> ~/calls
+        """,
+    "alexnet/venv/bin/python": """#!/bin/bash
+        echo "$RAY_AUTH_MODE $RAY_OVERRIDE_LABELS python $*" >> ~/calls
+        echo $$ >> ~/watchers
+        exec -a "python $*" sleep 60
+        """,
+}
+
+
+class Node:
+    """A machine for Ray's `SSHCommandRunner`, which takes it for `subprocess`."""
+
+    def __init__(self, home):
+        self.home = home
+        for name, text in PROGRAMS.items():
+            path = home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+
+    def check_call(self, ssh, **_):
+        """Ends as what the last arguments of `ssh` are on a node; then the terminal is gone."""
+        command = " ".join(ssh[ssh.index(f"ubuntu@{NODE_IP}") + 1 :])
+        here, there = pty.openpty()
+        try:
+            with (self.home / "output").open("a") as output:
+                subprocess.run(
+                    ["setsid", "--ctty", "--wait", "bash", "-c", command], check=True, timeout=60,
+                    stdin=there, stdout=output, stderr=output, cwd=self.home,
+                    env={"HOME": str(self.home), "PATH": os.environ["PATH"]},
+                )  # fmt: skip
+        finally:
+            os.close(there)
+            os.close(here)
+
+    def start(self, cluster, commands, exports, labels=None):
+        """Run them one by one, as Ray does; an error is the first that does not end with 0."""
+        from ray.autoscaler._private.command_runner import SSHCommandRunner
+        from ray.autoscaler._private.util import with_envs
+
+        provider = SimpleNamespace(internal_ip=lambda _: NODE_IP)
+        given = ("", "i-2", provider, cluster["auth"], cluster["cluster_name"])
+        runner = SSHCommandRunner(*given, process_runner=self, use_internal_ip=True)
+        runner.ssh_control_path = None  # a folder of ssh's in /tmp
+        variables = {"RAY_OVERRIDE_LABELS": labels} if labels else {}
+        for command in with_envs(commands, exports):
+            runner.run(command, environment_variables=variables)
+
+    @property
+    def calls(self):
+        return (self.home / "calls").read_text().replace(str(self.home), "~").splitlines()
+
+    @property
+    def watchers(self):
+        """Which of those that were ever started still run."""
+        ever = self.home / "watchers"
+        pids = [int(each) for each in ever.read_text().split()] if ever.exists() else []
+        alive = [psutil.Process(each) for each in pids if psutil.pid_exists(each)]
+        return [each.pid for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture
+def node(tmp_path):
+    if not shutil.which("pgrep") or not Path("/proc/self/environ").exists():
+        pytest.skip("needs pgrep and /proc, as a node has them")
+    node = Node(tmp_path)
+    yield node
+    for each in node.watchers:
+        os.kill(each, signal.SIGKILL)
+
+
+def ray_start(commands):
+    """The line of the file, as the program is called."""
+    (line,) = (each for each in commands if "ray start" in each)
+    words = line[line.index("ray start") :].split()
+    return " ".join(words).replace("$RAY_HEAD_IP", HEAD_IP)
+
+
+def test_the_start_commands_of_a_head_end_well_and_start_ray(cluster, node):
+    commands = cluster["head_start_ray_commands"]
+    node.start(cluster, commands, HEAD)
+    assert node.calls == ["  ray stop", "ulimit -n 65536", f"token  {ray_start(commands)}"]
+
+
+def test_the_start_commands_of_a_worker_end_well_and_start_ray_and_a_watcher_that_stays(
+    cluster, node
+):
+    commands = cluster["worker_start_ray_commands"]
+    node.start(cluster, commands, WORKER, {"ray.io/market-type": "spot"})
+    labels = '{"ray.io/market-type":"spot"}'
+    wanted = [
+        f" {labels} ray stop",
+        "ulimit -n 65536",
+        f"token {labels} {ray_start(commands)}",
+        f"token {labels} python ~/alexnet/spot_watch.py {HEAD_IP}:6379",
+    ]
+    wait_until(lambda: len(node.watchers) == 1)
+    assert node.calls == wanted
+
+
+def test_a_second_start_of_a_worker_ends_the_watcher_of_the_first(cluster, node):
+    commands = cluster["worker_start_ray_commands"]
+    node.start(cluster, commands, WORKER)
+    wait_until(lambda: len(node.watchers) == 1)
+    first = node.watchers
+    node.start(cluster, commands, WORKER)
+    wait_until(lambda: len(node.watchers) == 1 and node.watchers != first)
+
+
+def test_a_pkill_that_finds_its_own_shell_is_found(cluster, node):
+    with pytest.raises(click.ClickException, match="SSH command failed"):
+        node.start(cluster, ["pkill -f spot_watch.py || true"], WORKER)
+
+
+# Which nodes Ray asks for when AWS has no spot instance to give: its autoscaler's own steps, with a
+# cloud of the test that refuses each of them.
+
+
+class CloudWithoutSpot:
+    """What the autoscaler's steps need of a provider of nodes."""
+
+    def __init__(self):
+        self.asked, self._errors = [], []
+
+    def launch(self, shape, request_id):
+        from ray.autoscaler.v2.instance_manager.node_provider import LaunchNodeError
+
+        for name, count in shape.items():
+            self.asked += [name] * count
+            if name == "spot":
+                refused = (name, count, request_id, time.time_ns(), "no Spot capacity")
+                self._errors.append(LaunchNodeError(*refused))
+
+    def poll_errors(self):
+        errors, self._errors = self._errors, []
+        return errors
+
+
+def wanted_by_a_run(num_workers, market):
+    """What Ray's GCS tells the autoscaler after `request_resources`, and of a head that runs."""
+    from ray.autoscaler.v2.utils import ResourceRequestUtil
+    from ray.core.generated import autoscaler_pb2 as pb
+    from ray.core.generated.common_pb2 import LABEL_OPERATOR_IN
+
+    selector = [("ray.io/market-type", LABEL_OPERATOR_IN, [market])] if market else []
+    worker = ResourceRequestUtil.make({"GPU": 1, "CPU": 6}, label_selectors=[selector])
+    asked = ResourceRequestUtil.group_by_count([worker] * num_workers)
+    head = {"node_id": b"head", "instance_id": "i-0", "ray_node_type_name": "head"}
+    head |= {"status": pb.RUNNING, "total_resources": {"node:__internal_head__": 1}}
+    return pb.ClusterResourceState(
+        node_states=[pb.NodeState(**head)],
+        cluster_resource_constraints=[pb.ClusterResourceConstraint(resource_requests=asked)],
+    )
+
+
+def asked_of_aws(cluster, account, num_workers, market):
+    """Types of the nodes that the autoscaler wants to start in 20 rounds."""
+    from ray.autoscaler.v2.instance_manager import config, instance_storage, node_provider, storage
+    from ray.autoscaler.v2.instance_manager.instance_manager import InstanceManager
+    from ray.autoscaler.v2.instance_manager.reconciler import Reconciler
+    from ray.autoscaler.v2.instance_manager.subscribers import (
+        cloud_instance_updater,
+        cloud_resource_monitor,
+    )
+    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler
+    from ray.core.generated.instance_manager_pb2 import NodeKind
+
+    for name, resources in account.resources.items():
+        cluster[TYPES][name]["resources"] = resources  # as `ray up` fills them in
+    settings = config.AutoscalingConfig(cluster, skip_content_hash=True)
+    cloud, monitor = CloudWithoutSpot(), cloud_resource_monitor.CloudResourceMonitor()
+    manager = InstanceManager(
+        instance_storage.InstanceStorage("test", storage.InMemoryStorage()),
+        [cloud_instance_updater.CloudInstanceUpdater(cloud), monitor],
+    )
+    scheduler, wanted = ResourceDemandScheduler(), wanted_by_a_run(num_workers, market)
+    head = {"i-0": node_provider.CloudInstance("i-0", "head", NodeKind.HEAD, is_running=True)}
+    for _ in range(20):
+        errors = cloud.poll_errors()
+        Reconciler.reconcile(
+            manager, scheduler, cloud, monitor, wanted, head, settings, errors
+        )  # fmt: skip
+    return cloud.asked
+
+
+def test_however_often_aws_refuses_a_spot_node_ray_asks_for_another(cluster, account):
+    assert asked_of_aws(cluster, account, 1, market=None) == ["spot"] * 20
+
+
+@pytest.mark.parametrize(("num_workers", "started"), [(1, 1), (2, 2), (3, 0)])
+def test_nodes_on_demand_start_when_the_label_is_asked_for_but_none_if_it_is_for_too_many(
+    cluster, account, num_workers, started
+):
+    # Ray starts all that a request names or nothing: 3 are more than `max_workers` of the type.
+    asked = asked_of_aws(cluster, account, num_workers, market="on-demand")
+    assert asked == ["on-demand"] * started
