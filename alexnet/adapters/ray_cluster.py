@@ -119,7 +119,7 @@ def claim(settings: ClusterConfig) -> Resources:
 
 
 def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
-    began, asked_for = time.monotonic(), ""
+    began, asked_for = time.monotonic(), None
     while True:
         total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         gpus, cpus = int(total.get("GPU", 0)), int(total.get("CPU", 0))
@@ -134,26 +134,28 @@ def _claim(settings: ClusterConfig, patience_s: float) -> Resources:
         if waited_s >= patience_s:
             waited = f" (waited cluster.start_timeout_s = {patience_s:g})" if patience_s else ""
             raise ClusterError(f"{shortage}{waited}.")
-        wanted = _market(settings, waited_s)
-        if wanted != asked_for:
+        bundles = _wanted(settings)
+        labels = _labels(settings, bundles, gpus, cpus, waited_s)
+        if labels != asked_for:
             # An autoscaler starts nodes for what is wanted, and nothing is as long as this waits.
-            bundles = _wanted(settings)
-            selectors = [MARKETS[wanted]] * len(bundles)
-            request_resources(bundles=bundles, bundle_label_selectors=selectors)
-            asked_for = wanted
+            request_resources(bundles=bundles, bundle_label_selectors=labels)
+            asked_for = labels
         time.sleep(0.5)
 
 
-MARKETS: dict[str, dict[str, str]] = {
-    "any": {},
-    "on-demand": {"ray.io/market-type": "on-demand"},
-}
-"""Labels of the nodes that are asked for."""
+ON_DEMAND = {"ray.io/market-type": "on-demand"}
+"""Label of nodes that are not taken away."""
 
 
-def _market(settings: ClusterConfig, waited_s: float) -> str:
-    patient = not settings.on_demand_after_s or waited_s < settings.on_demand_after_s
-    return "any" if patient else "on-demand"
+def _labels(
+    settings: ClusterConfig, bundles: list[dict[str, float]], gpus: int, cpus: int, waited_s: float
+) -> list[dict[str, str]]:
+    """Of the nodes for each bundle: any, or after a while on demand for what is missing."""
+    there = cpus // settings.cpus_per_worker
+    if "GPU" in bundles[0]:
+        there = min(there, gpus)
+    late = 0 < settings.on_demand_after_s <= waited_s
+    return [ON_DEMAND if late and number >= there else {} for number in range(len(bundles))]
 
 
 def side_by_side(settings: ClusterConfig, resources: Resources) -> int:

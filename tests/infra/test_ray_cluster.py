@@ -633,10 +633,10 @@ def test_however_often_aws_refuses_a_spot_node_ray_asks_for_another(cluster, acc
     assert asked_of_aws(cluster, account, 1, market=None) == ["spot"] * 20
 
 
-@pytest.mark.parametrize(("num_workers", "started"), [(1, 1), (2, 2), (3, 0)])
+@pytest.mark.parametrize(("num_workers", "started"), [(1, 1), (8, 8), (9, 0)])
 def test_nodes_on_demand_start_when_the_label_is_asked_for_but_none_if_it_is_for_too_many(
     cluster, account, num_workers, started
 ):
-    # Ray starts all that a request names or nothing: 3 are more than `max_workers` of the type.
+    # Ray starts all that a request names or nothing: 9 are more than `max_workers`.
     asked = asked_of_aws(cluster, account, num_workers, market="on-demand")
     assert asked == ["on-demand"] * started

@@ -91,8 +91,8 @@ def test_after_a_while_nodes_are_asked_for_that_are_not_taken_away(connected, mo
     wanted = {"num_workers": 3, "device": "cpu"}
     with pytest.raises(ClusterError, match="needs 3 CPUs"):
         ray_cluster.claim(ClusterConfig(**wanted, start_timeout_s=3, on_demand_after_s=1))
-    on_demand = {"ray.io/market-type": "on-demand"}
-    assert asked == [(3, [{}] * 3), (3, [on_demand] * 3), (0, None)]
+    two_are_there = [{}, {}, {"ray.io/market-type": "on-demand"}]
+    assert asked == [(3, [{}] * 3), (3, two_are_there), (0, None)]
     asked.clear()
     with pytest.raises(ClusterError, match="needs 3 CPUs"):
         ray_cluster.claim(ClusterConfig(**wanted, start_timeout_s=2))
@@ -104,6 +104,17 @@ def test_a_gpu_is_asked_for_unless_the_cpu_is_wanted():
     elastic = ClusterConfig(num_workers=(2, 8), device="gpu")
     assert ray_cluster._wanted(elastic) == [{"CPU": 1.0, "GPU": 1.0}] * 2
     assert ray_cluster._wanted(ClusterConfig(device="cpu")) == [{"CPU": 1.0}] * 2
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cpus", "there"), [(0, 0, 0), (1, 0, 0), (1, 16, 1), (3, 16, 2), (2, 64, 2)]
+)
+def test_only_missing_workers_are_asked_for_on_demand(gpus, cpus, there):
+    settings = ClusterConfig(num_workers=3, device="gpu", cpus_per_worker=8, on_demand_after_s=9)
+    bundles = ray_cluster._wanted(settings)
+    labels = ray_cluster._labels(settings, bundles, gpus, cpus, waited_s=9.5)
+    assert labels == [{}] * there + [ray_cluster.ON_DEMAND] * (3 - there)
+    assert ray_cluster._labels(settings, bundles, gpus, cpus, waited_s=8.5) == [{}] * 3
 
 
 def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
