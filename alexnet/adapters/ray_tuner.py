@@ -146,6 +146,18 @@ class _Asha(ASHAScheduler):
         return TrialScheduler.CONTINUE if again else decision
 
 
+def _set_up(patience_s: int) -> None:
+    """Let Tune be quiet and careful in this process; `patience_s` for trials that are stopped."""
+    for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": str(patience_s)}.items():
+        os.environ.setdefault(name, value)
+    # Tune would hand them on in what Ray writes into logs. The nodes have their own.
+    secret = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE -= secret
+    # A trial has a handful of processes that claim no CPU, and Ray warns of their number.
+    ray_logging.stdout_deduplicator.skip_re = re.compile("worker processes have been started")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is said by the trial
+
+
 def run(
     judged: Mapping[int, int],
     begin: Callable[[int], Following],
@@ -173,30 +185,21 @@ def run(
         What the trials say, as it comes.
     """
     patience_s = math.ceil(2 * settings.stop_timeout_s)  # its last checkpoint, and MLflow
-    for name, value in {**SETTINGS, "TUNE_FORCE_TRIAL_CLEANUP_S": str(patience_s)}.items():
-        os.environ.setdefault(name, value)
-    # Tune would hand them on in what Ray writes into logs. The nodes have their own.
-    secret = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
-    class_cache.ENV_VARS_TO_PROPAGATE -= secret
-    # A trial has a handful of processes that claim no CPU, and Ray warns of their number.
-    ray_logging.stdout_deduplicator.skip_re = re.compile("worker processes have been started")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is said by the trial
+    _set_up(patience_s)
     words: queue.SimpleQueue[Word] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="alexnet-tune-")
+    scheduler = _Asha(
+        judged,
+        patience_s,
+        max_t=max_epochs,
+        grace_period=search.min_epochs,
+        reduction_factor=search.reduction,
+    )
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_Trial, begin=begin), CLAIM),
         param_space={"number": tune.grid_search(list(judged))},
         tune_config=tune.TuneConfig(
-            metric="top1",
-            mode="max",
-            max_concurrent_trials=side_by_side,
-            scheduler=_Asha(
-                judged,
-                patience_s,
-                max_t=max_epochs,
-                grace_period=search.min_epochs,
-                reduction_factor=search.reduction,
-            ),
+            metric="top1", mode="max", max_concurrent_trials=side_by_side, scheduler=scheduler
         ),
         run_config=tune.RunConfig(
             name="search",
