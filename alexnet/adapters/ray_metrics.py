@@ -27,29 +27,36 @@ class RayMetrics:
         self._made: dict[Measure, Any] = {}
         self._counted: dict[tuple[Any, ...], float] = {}
         self._gauges: dict[tuple[Any, ...], Sample] = {}
+        self._lock = threading.Lock()
+        """Without it, a gauge could be set again to what it was before it was set anew."""
         threading.Thread(target=_keep, args=(weakref.ref(self),), daemon=True).start()
 
     def export(self, samples: Iterable[Sample]) -> None:
         """Set gauges, and raise counters to their values, which begin at 0 and never fall."""
         for sample in samples:
-            measure, value, labels = sample
-            key = (measure, *sorted(labels.items()))
-            if measure not in self._made:
-                kind = Counter if measure.kind == "counter" else Gauge
-                self._made[measure] = kind(measure.name, measure.help, measure.labels)
-            if measure.kind == "gauge":
-                self._gauges[key] = sample
-                self._made[measure].set(value, dict(labels))
-                continue
-            more = value - self._counted.get(key, 0.0)
-            if more > 0:
-                self._made[measure].inc(more, dict(labels))
-                self._counted[key] = value
+            with self._lock:
+                self._export(sample)
+
+    def _export(self, sample: Sample) -> None:
+        measure, value, labels = sample
+        key = (measure, *sorted(labels.items()))
+        if measure not in self._made:
+            kind = Counter if measure.kind == "counter" else Gauge
+            self._made[measure] = kind(measure.name, measure.help, measure.labels)
+        if measure.kind == "gauge":
+            self._gauges[key] = sample
+            self._made[measure].set(value, dict(labels))
+            return
+        more = value - self._counted.get(key, 0.0)
+        if more > 0:
+            self._made[measure].inc(more, dict(labels))
+            self._counted[key] = value
 
     def repeat(self) -> None:
         """Set the gauges again."""
-        for measure, value, labels in list(self._gauges.values()):
-            self._made[measure].set(value, dict(labels))
+        with self._lock:
+            for measure, value, labels in self._gauges.values():
+                self._made[measure].set(value, dict(labels))
 
 
 def _keep(reference: weakref.ref[RayMetrics]) -> None:

@@ -62,3 +62,31 @@ def test_nothing_is_repeated_once_nobody_exports_or_the_driver_has_left(sent, mo
     monkeypatch.setattr(ray_metrics.ray, "is_initialized", lambda: False)
     wait_until(lambda: keepers() <= before)
     assert others
+
+
+def test_a_repetition_does_not_bring_back_what_was_before(sent, monkeypatch):
+    monkeypatch.setattr(ray_metrics, "REPEAT_S", 60)
+    metrics, begun, go_on = RayMetrics(), threading.Event(), threading.Event()
+    metrics.export([Sample(measures.WORKERS, 2, LABELS)])
+    gauge = metrics._made[measures.WORKERS]
+    at_once = gauge.set
+
+    def slowly(value, labels):
+        if threading.current_thread() is repeating:
+            begun.set()
+            go_on.wait(60)
+        at_once(value, labels)
+
+    repeating = threading.Thread(target=metrics.repeat)
+    exporting = threading.Thread(
+        target=metrics.export, args=([Sample(measures.WORKERS, 0, LABELS)],)
+    )
+    monkeypatch.setattr(gauge, "set", slowly)
+    repeating.start()
+    begun.wait(60)
+    exporting.start()
+    exporting.join(0.1)  # it waits for the repetition
+    go_on.set()
+    repeating.join()
+    exporting.join()
+    assert [value for _, value in sent] == [2, 2, 0]
