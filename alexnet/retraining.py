@@ -149,7 +149,8 @@ def read(store: Store) -> list[Retraining]:
     return [_read(store, name) for name in store.list() if name.startswith(FOLDER)]
 
 
-class Look(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Look:
     """When somebody last looked whether there was anything to do."""
 
     time_ms: int
@@ -169,7 +170,7 @@ def write_look(store: Store, plan: Plan) -> None:
         StoreError: it cannot be written.
     """
     look = Look(time.time_ns() // 10**6, *plan)
-    store.write(LOOK, (json.dumps(look._asdict()) + "\n").encode())
+    store.write(LOOK, (json.dumps(dataclasses.asdict(look)) + "\n").encode())
 
 
 def read_look(store: Store) -> Look | None:

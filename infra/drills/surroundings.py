@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from alexnet.run_record import LostWork
 from infra import servers
 from infra.drills.gate import Gate, gate
 from infra.processes import BIN, Process, environment
@@ -258,7 +259,7 @@ class Surroundings:
 
     def steps_redone(self, name: str) -> int:
         """Over all failures of a run."""
-        return sum(steps for _, _, steps, _ in self.record(name)["lost"])
+        return sum(LostWork(*fields).steps_redone for fields in self.record(name)["lost"])
 
 
 def processes_of(node: Process) -> list[psutil.Process]:
