@@ -30,7 +30,8 @@ def lines(config: RunConfig) -> list[str]:
         holder = lease.read(open_store(f"{storage.url}/{folder}"))
         if holder and not _is_gone(holder):
             what = _retraining(config) if name == own else _named(folder, holder)
-            told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {_when(holder)}")
+            seen = when(holder.renewed_ms)
+            told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
     return told + _jobs()
 
 
@@ -51,8 +52,9 @@ def _named(folder: str, holder: Holder) -> str:
     return f"search {name}" if kind == "_search" else f"run {folder}, step {holder.step}"
 
 
-def _when(holder: Holder) -> str:
-    return datetime.fromtimestamp(holder.renewed_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def when(time_ms: int) -> str:
+    """A time for people; in milliseconds since 1970."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _jobs() -> list[str]:

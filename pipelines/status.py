@@ -13,6 +13,7 @@ from alexnet.cost import money
 from alexnet.decisions import Decision, DecisionLog
 from alexnet.retraining import Retraining
 from pipelines import at_work, command
+from pipelines.at_work import when
 
 MOST = 10
 """Retrainings and decisions that are shown."""
@@ -52,7 +53,7 @@ def _version(version: Version | None) -> str:
 
 def _looked(config: RunConfig) -> str:
     look = retraining.read_look(open_store(retraining.url(config)))
-    return f"{_when(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
+    return f"{when(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
 
 
 def _next(config: RunConfig) -> str:
@@ -60,7 +61,7 @@ def _next(config: RunConfig) -> str:
     if not cron:
         return "no retrain.schedule"
     tick = ticks.next_after(cron, timezone, datetime.now(UTC))
-    return f"{_when(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
+    return f"{when(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
 
 
 def _retrainings(config: RunConfig) -> list[str]:
@@ -73,17 +74,13 @@ def _retraining(each: Retraining) -> str:
     cost = f", cost {money(each.cost, each.currency)}" if each.cost else ""
     version = f"version {each.version} " if each.version else ""
     return (
-        f"{each.number:4d}  {_when(each.begun_ms)}  {version}{each.outcome or each.state}; "
+        f"{each.number:4d}  {when(each.begun_ms)}  {version}{each.outcome or each.state}; "
         f"{each.reason}{took}{cost}"
     )
 
 
 def _decisions(made: list[Decision]) -> list[str]:
     return decisions.history(made[-MOST:]).splitlines()
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def main(argv: list[str] | None = None) -> int:
