@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -89,6 +91,15 @@ def mended(error: Exception, uri: str) -> TrackingError:
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
         return TrackingError(f"MLflow at {shown(uri)}: {reason.removeprefix(NOT_THERE)}.")
     return TrackingError(f"MLflow at {shown(uri)}: refuses: {reason}. {advice}")
+
+
+@contextmanager
+def errors(uri: str) -> Iterator[None]:
+    """What requests, SQLAlchemy and MLflow raise inside, as a `TrackingError`."""
+    try:
+        yield
+    except Exception as error:
+        raise mended(error, uri) from error
 
 
 def _is_away(error: Exception, uri: str) -> bool:

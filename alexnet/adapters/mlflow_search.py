@@ -1,8 +1,7 @@
 """The MLflow run of a search, in which the runs of its trials are nested."""
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +9,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from alexnet.adapters.mlflow_connection import calm, mended, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.adapters.mlflow_tracking import RUN_KEY
 from alexnet.run_record import Status
 from alexnet.trials import SearchRecord
@@ -32,7 +31,7 @@ class TrackedSearch:
         """
         calm()
         self.uri = tracking_uri()
-        with self._errors():
+        with errors(self.uri):
             mlflow.set_tracking_uri(self.uri)
             self._client = MlflowClient(self.uri)
             self.run_id = self._found(record, mlflow.set_experiment(experiment).experiment_id)
@@ -55,7 +54,7 @@ class TrackedSearch:
         Raises:
             TrackingError: MLflow does not answer, or refuses.
         """
-        with self._errors():
+        with errors(self.uri):
             for name, text in files.items():
                 self._client.log_text(self.run_id, text, name)
             now_ms = time.time_ns() // 10**6
@@ -79,11 +78,3 @@ class TrackedSearch:
             "manifest_digest": record.manifest_digest,
         }
         return str(self._client.create_run(experiment, run_name=record.name, tags=tags).info.run_id)
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """What requests, SQLAlchemy and MLflow raise, as a `TrackingError`."""
-        try:
-            yield
-        except Exception as error:
-            raise mended(error, self.uri) from error

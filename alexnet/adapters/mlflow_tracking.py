@@ -21,7 +21,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
-from alexnet.adapters.mlflow_connection import calm, mended, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.errors import TrackingError, TrackingUnavailableError
 from alexnet.manifest import MANIFEST_NAME
 from alexnet.progress import Event
@@ -76,7 +76,7 @@ class TrackedRun:
         """
         calm()
         try:
-            with self._errors():
+            with errors(self.uri):
                 self._open()
         except TrackingUnavailableError as error:
             self._went_away(error)
@@ -121,7 +121,7 @@ class TrackedRun:
             TrackingError: the tracker does not answer; the run stays open in it.
         """
         self._end_thread()
-        with self._errors():
+        with errors(self.uri):
             self._open()
             if record.lost:
                 _log_lost_work(self._client, self.run_id, record)
@@ -178,7 +178,7 @@ class TrackedRun:
 
     def _send(self) -> None:
         """Deliver what waits."""
-        with self._errors():
+        with errors(self.uri):
             self._open()
             if self._delivered is None:
                 self._delivered = _delivered(self._client, self.run_id)
@@ -246,14 +246,6 @@ class TrackedRun:
         if not self._away:
             self._say(f"{error} Metrics are kept, and delivered when it does.")
         self._away = True
-
-    @contextlib.contextmanager
-    def _errors(self) -> Any:
-        """What requests, SQLAlchemy and MLflow raise, as a `TrackingError`."""
-        try:
-            yield
-        except Exception as error:
-            raise mended(error, self.uri) from error
 
 
 def _delivered(client: Any, run_id: str) -> dict[str, set[int]]:
