@@ -5,6 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from tqdm import tqdm
 
 from alexnet import check, manifest

@@ -9,7 +9,10 @@ from alexnet.adapters.console import complain
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, ConfigError
 
-CONFIGS = Path(__file__).parent / "configs"
+ROOT = Path(__file__).resolve().parents[1]
+"""Folder of this tree."""
+
+CONFIGS = ROOT / "pipelines" / "configs"
 
 EMBEDDED = CONFIGS / "digits.toml"
 """The run of a command without an argument."""

@@ -9,6 +9,10 @@ import sys
 import typing
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet import lease, measures, retraining
 from alexnet.adapters import metrics_page, mlflow_connection

@@ -5,6 +5,10 @@ The rules are those of the section `[gate]` of the configuration; docs/registry.
 
 import argparse
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet import decisions
 from alexnet.adapters import mlflow_connection

@@ -7,6 +7,10 @@ was learnt already is not learnt again.
 import argparse
 import sys
 from contextlib import suppress
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet import retraining
 from alexnet.adapters import mlflow_connection

@@ -3,6 +3,10 @@
 import argparse
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet import decisions, retraining, ticks
 from alexnet.adapters import mlflow_connection

@@ -12,13 +12,14 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from alexnet import ticks
 from alexnet.adapters.ray_jobs import Job, Jobs
 from alexnet.errors import ClusterError, ConfigError
 from pipelines import command, commit, job_following, retrain
 from pipelines.stop_request import StopRequest
-
-ROOT = Path(__file__).resolve().parents[1]
 
 STOP_WAIT_S = 600
 """For so long Ray waits for the last checkpoint of a job that is stopped, before it kills it."""
@@ -55,7 +56,7 @@ def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str
         name = ticks.job_name(model, tick, attempt)
         job = jobs.find(name)
         if not job:
-            if jobs.submit(name, entrypoint, ROOT, env):
+            if jobs.submit(name, entrypoint, command.ROOT, env):
                 print(f"{name}: submitted", flush=True)
                 return name, None
         elif not job.ended:
@@ -71,10 +72,10 @@ def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str
 def _within(config: Path) -> str:
     """The configuration's path in the job, which brings this repository and nothing else."""
     try:
-        return str(config.resolve().relative_to(ROOT))
+        return str(config.resolve().relative_to(command.ROOT))
     except ValueError as error:
         raise ConfigError(
-            f"{config}: not in {ROOT}, which is what a job brings. Put it in pipelines/configs/."
+            f"{config}: not in {command.ROOT}, which is what a job brings. Put it in pipelines/configs/."
         ) from error
 
 

@@ -8,6 +8,10 @@ import dataclasses
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet import journal, run_record
 from alexnet.adapters.mlflow_tracking import TrackedRun

@@ -5,6 +5,10 @@ A run that was begun by the same command and not finished is gone on with.
 
 import argparse
 import sys
+from pathlib import Path
+
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet.adapters import console
 from pipelines import command, launch, preflight, training

@@ -9,6 +9,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+if not __package__:  # run as a file: the packages beside it, whatever else is installed
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 from alexnet import search as searches
 from alexnet.adapters import console, mlflow_connection
 from alexnet.adapters.mlflow_search import TrackedSearch

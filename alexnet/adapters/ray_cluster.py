@@ -1,8 +1,10 @@
 """The Ray cluster: joining it, and what a run gets of it."""
 
+import json
 import logging
 import os
 import shutil
+import site
 import socket
 import tempfile
 import time
@@ -13,6 +15,7 @@ from typing import Any
 import psutil
 import ray
 from ray._private import ray_constants
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -33,6 +36,10 @@ TRAIN_SETTINGS = {
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "300",
 }
 """Of Ray Train, where the environment has none."""
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Folder of the packages that are at work: a checkout, a job's working directory, or where a wheel
+was installed."""
 
 ANSWER_S = 5.0
 """How long a cluster may take to accept a connection; Ray itself would try for minutes."""
@@ -61,11 +68,17 @@ def connect() -> None:
         _check_answers(address)
     try:
         if address:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": _code()},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         else:
             # As it is by default where Ray supports no other nodes; else it listens on all of a
             # laptop's interfaces, whatever address it is given.
             ray_constants.ENABLE_RAY_CLUSTER = False
+            os.environ.update(_code())  # which all of it inherits; a runtime_env starts later
             # A laptop may have one core; two workers then share it.
             cpus = max(CPU_WORKERS, os.cpu_count() or 1)
             ray.init(
@@ -81,6 +94,21 @@ def connect() -> None:
         raise ClusterError(
             f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
         ) from error
+
+
+def _code() -> dict[str, str]:
+    """The environment in which workers on this machine import the same packages as we do.
+
+    Ray itself adds the driver's working directory to their path, and what is installed comes next:
+    from another folder, or beside another installed version, they would run other code than ours.
+    """
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}")).get("runtime_env") or {}
+    if "working_dir" in job or "PYTHONPATH" in job.get("env_vars", {}):
+        return {}  # the job brings its code, or says where it is
+    if str(ROOT) in (*site.getsitepackages(), site.getusersitepackages()):
+        return {}  # in front of the standard library is no place for all that is installed
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([str(ROOT), *filter(None, before)]))}
 
 
 def _check_answers(address: str) -> None:

@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import boto3
@@ -34,9 +36,29 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """A Python that has what pyproject.toml asks for, and no trace of this project."""
+    """A Python that has what pyproject.toml asks for, and a wheel of this project that is useless.
+
+    So has an image that an older version was installed in; a job must not run anything of it.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return closure_venv.make(tmp_path_factory.mktemp("node") / "venv", project["dependencies"])
+    folder = tmp_path_factory.mktemp("node")
+    python = closure_venv.make(folder / "venv", project["dependencies"])
+    tree = folder / "tree"
+    for package in ("alexnet", "pipelines"):
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("*.pyc"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    (tree / "alexnet" / "__init__.py").write_text("raise ImportError('of the installed wheel')")
+    wheel = [*(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")]
+    subprocess.run([*wheel, "-w", folder, tree], check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    zipfile.ZipFile(built).extractall(site)
+    failed = subprocess.run(
+        [python, "-I", "-c", "import alexnet"], capture_output=True, check=False
+    )
+    assert b"of the installed wheel" in failed.stderr
+    return python
 
 
 @pytest.fixture(scope="module")
