@@ -61,7 +61,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Where the images are and in which order they are read (`alexnet/plan.py`)."""
+    """Where the images are and in which order they are read (`alexnet/loading/epoch_plan.py`)."""
 
     url: str = ""
     """Folder with `manifest.json`, local or `s3://bucket/prefix`, or one of the manifests in it,
@@ -161,7 +161,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimConfig:
-    """SGD with momentum (`alexnet/optim.py`) and its learning rate (`alexnet/schedule.py`)."""
+    """SGD with momentum and its learning rate (`alexnet/training/optimizer.py`)."""
 
     learning_rate: float = 0.01
     """Rate at a global batch of 128 images, the paper's; other batches scale it linearly (Goyal et
@@ -208,8 +208,8 @@ class TrainConfig:
     """Of the initial weights, the order of the data, the augmentations and dropout."""
 
     parent: str = ""
-    """SHA-256 (hex) of the weights that it begins with (`alexnet/warm_start.py`); empty: random
-    ones. Set by `pipelines/retrain.py`, not by hand."""
+    """SHA-256 (hex) of the weights that it begins with (`alexnet/training/warm_start.py`); empty:
+    random ones. Set by `pipelines/retrain.py`, not by hand."""
 
     checkpoint_every_s: float = 300.0
     """Seconds between checkpoints inside an epoch; the most that a kill can cost. Each epoch ends
@@ -318,7 +318,7 @@ class RegistryConfig:
     """How long the end of a run waits for an MLflow that does not answer."""
 
     onnx: bool = False
-    """Whether a version also has the network as an ONNX graph (`alexnet/onnx_export.py`)."""
+    """Whether a version also has an ONNX graph (`alexnet/registry/onnx_export.py`)."""
 
     on_decision: tuple[str, ...] = ()
     """Command that is run after each decision about a version, with the decision as JSON on its
@@ -334,7 +334,7 @@ class RegistryConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateConfig:
-    """When a version becomes champion (`alexnet/gate.py`)."""
+    """When a version becomes champion (`alexnet/promotion/gate.py`)."""
 
     min_gain: float = 0.0
     """Least gain in top-1 over the champion; it must be more than chance besides."""
@@ -372,7 +372,7 @@ class GateConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetrainConfig:
-    """When the pipeline trains by itself, and how much it may spend (`alexnet/retraining.py`)."""
+    """When the pipeline trains by itself, and how much it may spend (`alexnet/retraining/`)."""
 
     warm_start: bool = False
     """Whether training begins with the champion's weights instead of random ones."""
@@ -400,7 +400,7 @@ class RetrainConfig:
             check(key, getattr(self, key) >= 0, "must be 0 or more")
         if self.schedule or self.timezone != "UTC":
             # Not above: a served model brings this module along, but no package that knows cron.
-            from alexnet import ticks
+            from alexnet.retraining import schedule as ticks
 
             cron = "must be five fields of cron, such as '0 3 * * 1': Mondays at 3"
             check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
@@ -410,7 +410,7 @@ class RetrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PriceConfig:
-    """What a training is reckoned to cost (`alexnet/cost.py`); without a price it is not.
+    """What a training is reckoned to cost (`alexnet/telemetry/cost.py`); without a price it is not.
 
     Look them up in your provider's list: they differ by region and by contract.
     """
@@ -448,7 +448,7 @@ PRICES = ("per_worker_hour", "per_1000_gets", "per_1000_puts", "per_gib_read")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NameConfig:
-    """The run's own name (`alexnet/run_record.py`)."""
+    """The run's own name (`alexnet/runs/run_record.py`)."""
 
     name: str = ""
     """Empty: made of `name`, of what decides the weights, and of a number."""

@@ -20,10 +20,12 @@ from typing import Any
 import psutil
 import requests
 
-from alexnet import digits, journal, retraining
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.s3_client import forget_client
-from alexnet.retraining import Retraining
+from alexnet.dataset import embedded_digits
+from alexnet.retraining import records
+from alexnet.retraining.records import Retraining
+from alexnet.telemetry import event_journal
 from infra import servers
 from infra.processes import ServerError, environment, leave_on_signals
 from infra.schedules.server import ROOT, Schedule, schedule
@@ -105,7 +107,7 @@ class Stage:
 
     def retrainings(self) -> list[Retraining]:
         """As the storage has them."""
-        return retraining.read(open_store(f"{STORAGE}/_retraining/{MODEL}"))
+        return records.read(open_store(f"{STORAGE}/_retraining/{MODEL}"))
 
     def ended(self, number: int) -> Retraining:
         """Wait until a retraining has ended, and the page says how.
@@ -127,7 +129,7 @@ class Stage:
 
     def steps_done(self, name: str) -> int:
         """Of the training of a retraining, up to its last checkpoint."""
-        events = list(journal.read(open_store(f"{STORAGE}/{name}")))
+        events = list(event_journal.read(open_store(f"{STORAGE}/{name}")))
         return max((event.step for event in events), default=0)
 
     def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -165,7 +167,7 @@ def deliver(stage_env: Mapping[str, str], folder: Path, part: int) -> None:
         RehearsalError: it cannot be prepared.
     """
     images = folder / f"images-{part}"
-    for number, sample in enumerate(digits.samples()):
+    for number, sample in enumerate(embedded_digits.samples()):
         if PARTS[part][0] <= number < PARTS[part][1]:
             path = images / str(sample.label) / f"{sample.key}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)

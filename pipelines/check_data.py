@@ -10,16 +10,17 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
 
 from tqdm import tqdm
 
-from alexnet import check, manifest
 from alexnet.adapters import ray_cluster
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
-from pipelines import command
+from alexnet.dataset import manifest
+from alexnet.preparation import data_check
+from pipelines import _command
 
 
 def run(args: argparse.Namespace) -> None:
     """Check all shards, and say what was found."""
-    command.check_max_rejects(args.max_rejects)
+    _command.check_max_rejects(args.max_rejects)
     folder, name = manifest.locate(args.url)
     store = open_store(folder)
     known = manifest.read(store, name)
@@ -27,14 +28,14 @@ def run(args: argparse.Namespace) -> None:
     if reports:
         reports.check_writable()
     total = sum(known.num_samples(split) for split in known.splits)
-    shards = {part.number: part.shard for part in check.parts(known)}
+    shards = {part.number: part.shard for part in data_check.parts(known)}
     ray_cluster.connect()
     try:
         with tempfile.TemporaryDirectory(prefix="check-") as temporary:
-            summary = check.Summary(Path(temporary))
+            summary = data_check.Summary(Path(temporary))
             with tqdm(total=total, unit="images", unit_scale=True, disable=None) as bar:
-                todo = check.parts(known)
-                for checked in spread(check.ShardCheck(store, not args.digests), todo):
+                todo = data_check.parts(known)
+                for checked in spread(data_check.ShardCheck(store, not args.digests), todo):
                     summary.add(checked)
                     bar.update(shards[checked.number].num_samples)
             if reports:
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         help="share of images that may be unusable (%(default)s)",
     )
     args = parser.parse_args(argv)
-    return command.guarded("check_data", lambda: run(args))
+    return _command.guarded("check_data", lambda: run(args))
 
 
 if __name__ == "__main__":

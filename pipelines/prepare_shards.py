@@ -13,20 +13,21 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
 
 from tqdm import tqdm
 
-from alexnet import index_in_place, preparation, prepare, sources
 from alexnet.adapters import ray_cluster
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ConfigError
-from alexnet.prepare import Settings
-from alexnet.sources import webdataset
-from alexnet.store import Store
-from pipelines import command
+from alexnet.preparation import existing_shards, new_shards, sources
+from alexnet.preparation import job as preparation
+from alexnet.preparation.new_shards import Settings
+from alexnet.preparation.sources import webdataset
+from alexnet.storage.store import Store
+from pipelines import _command
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the data set, and say what is in it."""
-    command.check_max_rejects(args.max_rejects)
+    _command.check_max_rejects(args.max_rejects)
     settings = Settings(
         seed=args.seed,
         samples_per_shard=args.samples_per_shard,
@@ -43,10 +44,10 @@ def run(args: argparse.Namespace) -> None:
     try:
         if args.destination:
             listing = sources.open_source(source, archive, spread)
-            job = prepare.job(target, source, listing, settings, base)
+            job = new_shards.job(target, source, listing, settings, base)
         else:
             classes = webdataset.read_class_map(args.classes) if args.classes else None
-            job = index_in_place.job(target, settings.val_share, classes, spread, base)
+            job = existing_shards.job(target, settings.val_share, classes, spread, base)
         preparation.begin(target, job, base)
         with tqdm(total=job.num_images, unit="images", unit_scale=True, disable=None) as bar:
             for made in preparation.make_parts(target, job, spread):
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         "--add", action="store_true", help="to the data set that is there, as a new manifest"
     )
     args = parser.parse_args(argv)
-    return command.guarded("prepare_shards", lambda: run(args))
+    return _command.guarded("prepare_shards", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import decisions
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
-from alexnet.decisions import DecisionLog
 from alexnet.errors import ConfigError
-from alexnet.succession import Succession
-from pipelines import command, hook, promotion, rollback
+from alexnet.promotion import decisions
+from alexnet.promotion.aliases import Succession
+from alexnet.promotion.decisions import DecisionLog
+from pipelines import _command
+from pipelines.steps import hook, promotion, rollback
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         reason = getattr(args, name)
         if reason is not None and not reason.strip():
             raise ConfigError(f"--{name}: the reason is empty. Say why; it is recorded.")
-    config = command.config(args)
+    config = _command.config(args)
     mlflow_connection.connect()
     registry = Registry(config.registry.model_name)
     log = DecisionLog(open_store(registry.decisions_url()))
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         default="challenger",
         help="number or alias of the version (%(default)s)",
     )
-    command.add_config_options(parser)
+    _command.add_config_options(parser)
     parser.add_argument(
         "--data",
         default="",
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     ways.add_argument("--history", action="store_true", help="show all decisions")
     args = parser.parse_args(argv)
-    return command.guarded("promote", lambda: run(args))
+    return _command.guarded("promote", lambda: run(args))
 
 
 if __name__ == "__main__":

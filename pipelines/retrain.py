@@ -12,14 +12,14 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import retraining
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.console import complain
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import LeaseError, StoreError
-from alexnet.lease import Lease
-from pipelines import command
-from pipelines.retraining_steps import Steps
+from alexnet.retraining import records
+from alexnet.storage.lease import Lease
+from pipelines import _command
+from pipelines.steps.retraining import Steps
 
 BUSY = 5
 """Exit status."""
@@ -33,8 +33,8 @@ EXIT_STATUSES = (
 
 def run(args: argparse.Namespace) -> int:
     """Do what is to be done; the exit status."""
-    config = command.config(args)
-    store = open_store(retraining.url(config))
+    config = _command.config(args)
+    store = open_store(records.url(config))
     mlflow_connection.connect()
     steps = Steps(config, store, require_approval=args.require_approval)
     if args.dry_run:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = command.parser("retrain", __doc__)
+    parser = _command.parser("retrain", __doc__)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.epilog = EXIT_STATUSES
     args = parser.parse_args(argv)
-    return command.guarded("retrain", lambda: run(args))
+    return _command.guarded("retrain", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -8,16 +8,18 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import decisions, retraining, ticks
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
-from alexnet.cost import money
-from alexnet.decisions import Decision, DecisionLog
-from alexnet.retraining import Retraining
-from pipelines import at_work, command
-from pipelines.at_work import when
+from alexnet.promotion import decisions
+from alexnet.promotion.decisions import Decision, DecisionLog
+from alexnet.retraining import records, schedule
+from alexnet.retraining.records import Retraining
+from alexnet.telemetry.cost import money
+from pipelines import _command
+from pipelines.steps import active_processes
+from pipelines.steps.active_processes import when
 
 MOST = 10
 """Retrainings and decisions that are shown."""
@@ -25,14 +27,14 @@ MOST = 10
 
 def run(args: argparse.Namespace) -> None:
     """Look at the registry and the storage, and print what is there."""
-    config = command.config(args)
+    config = _command.config(args)
     mlflow_connection.connect()
     registry = Registry(config.registry.model_name)
     held = {alias: registry.held(alias) for alias in ("champion", "previous", "challenger")}
     made = DecisionLog(open_store(registry.decisions_url())).read() if registry.exists() else []
     parts = [
         [f"{alias:11} {_version(version)}" for alias, version in held.items()],
-        _beside("at work", at_work.lines(config) or ["nobody"]),
+        _beside("at work", active_processes.lines(config) or ["nobody"]),
         [f"{'looked':11} {_looked(config)}", f"{'next':11} {_next(config)}"],
         ["", "retrainings", *_retrainings(config)],
         ["", "decisions", *_decisions(made)],
@@ -56,7 +58,7 @@ def _version(version: Version | None) -> str:
 
 
 def _looked(config: RunConfig) -> str:
-    look = retraining.read_look(open_store(retraining.url(config)))
+    look = records.read_look(open_store(records.url(config)))
     return f"{when(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
 
 
@@ -64,12 +66,12 @@ def _next(config: RunConfig) -> str:
     cron, timezone = config.retrain.schedule, config.retrain.timezone
     if not cron:
         return "no retrain.schedule"
-    tick = ticks.next_after(cron, timezone, datetime.now(UTC))
+    tick = schedule.next_after(cron, timezone, datetime.now(UTC))
     return f"{when(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
 
 
 def _retrainings(config: RunConfig) -> list[str]:
-    done = retraining.read(open_store(retraining.url(config)))
+    done = records.read(open_store(records.url(config)))
     return [_retraining(each) for each in done[-MOST:]] or ["  none"]
 
 
@@ -89,10 +91,10 @@ def _decisions(made: list[Decision]) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = command.parser("status", __doc__)
+    parser = _command.parser("status", __doc__)
     parser.epilog = "Exit status: 0 shown, 2 an error to act on."
     args = parser.parse_args(argv)
-    return command.guarded("status", lambda: run(args))
+    return _command.guarded("status", lambda: run(args))
 
 
 if __name__ == "__main__":

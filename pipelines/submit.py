@@ -15,11 +15,13 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import ticks
 from alexnet.adapters.ray_jobs import Job, Jobs
 from alexnet.errors import ClusterError, ConfigError
-from pipelines import command, commit, job_following, retrain
-from pipelines.stop_request import StopRequest
+from alexnet.retraining import schedule
+from alexnet.runs import code_version
+from pipelines import _command, retrain
+from pipelines.steps import job_log
+from pipelines.steps.stop_request import StopRequest
 
 STOP_WAIT_S = 600
 """For so long Ray waits for the last checkpoint of a job that is stopped, before it kills it."""
@@ -30,7 +32,7 @@ DECIDED = (0, 3, 4, 5)
 
 def run(args: argparse.Namespace) -> int:
     """Submit or find the job, and wait for it; the exit status."""
-    config, tick = command.config(args), ticks.parse(args.tick, datetime.now(UTC))
+    config, tick = _command.config(args), schedule.parse(args.tick, datetime.now(UTC))
     address = os.environ.get("RAY_API_SERVER_ADDRESS")
     passed = [f"--set={each}" for each in args.overrides]
     passed += ["--require-approval"] if args.require_approval else []
@@ -43,20 +45,20 @@ def run(args: argparse.Namespace) -> int:
     with stop.on_signals():
         name, job = _begun(jobs, config.registry.model_name, tick, entrypoint)
         if not job:
-            job = job_following.follow(jobs, name, stop)
+            job = job_log.follow(jobs, name, stop)
     return _status(name, job, stop)
 
 
 def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str, Job | None]:
     """Name of the tick's job, which runs now; and how it ended, if a try has decided already."""
     # A job brings no .git along.
-    env = {"GIT_COMMIT": commit.current(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
+    env = {"GIT_COMMIT": code_version.current(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
     attempt = 1
     while True:
-        name = ticks.job_name(model, tick, attempt)
+        name = schedule.job_name(model, tick, attempt)
         job = jobs.find(name)
         if not job:
-            if jobs.submit(name, entrypoint, command.ROOT, env):
+            if jobs.submit(name, entrypoint, _command.ROOT, env):
                 print(f"{name}: submitted", flush=True)
                 return name, None
         elif not job.ended:
@@ -72,10 +74,11 @@ def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str
 def _within(config: Path) -> str:
     """The configuration's path in the job, which brings this repository and nothing else."""
     try:
-        return str(config.resolve().relative_to(command.ROOT))
+        return str(config.resolve().relative_to(_command.ROOT))
     except ValueError as error:
         raise ConfigError(
-            f"{config}: not in {command.ROOT}, which is what a job brings. Put it in pipelines/configs/."
+            f"{config}: not in {_command.ROOT}, which is what a job brings. Put it in "
+            "pipelines/configs/."
         ) from error
 
 
@@ -89,7 +92,7 @@ def _status(name: str, job: Job, stop: StopRequest) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = command.parser("submit", __doc__)
+    parser = _command.parser("submit", __doc__)
     parser.add_argument(
         "--tick",
         default="",
@@ -101,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.epilog = retrain.EXIT_STATUSES
     args = parser.parse_args(argv)
-    return command.guarded("submit", lambda: run(args))
+    return _command.guarded("submit", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,15 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import journal, run_record
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import ConfigError, StoreError
-from alexnet.lease import Lease
-from alexnet.run_record import RunRecord
-from alexnet.store import Store
-from pipelines import command
+from alexnet.runs import run_record
+from alexnet.runs.run_record import RunRecord
+from alexnet.storage.lease import Lease
+from alexnet.storage.store import Store
+from alexnet.telemetry import event_journal
+from pipelines import _command
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,7 +49,7 @@ def deliver(record: RunRecord, store: Store, timeout_s: float) -> None:
     """Send what is missing, close the MLflow run, and say so."""
     tracked = TrackedRun(record, print)
     tracked.start()
-    events = list(journal.read(store))
+    events = list(event_journal.read(store))
     tracked.catch_up(events, timeout_s, threading.Event())
     tracked.finish(record)
     print(
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         help="wait so long for an MLflow that does not answer (%(default)s)",
     )
     args = parser.parse_args(argv)
-    return command.guarded("sync_tracking", lambda: run(args))
+    return _command.guarded("sync_tracking", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -11,23 +11,24 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from alexnet.adapters import console
-from pipelines import command, launch, preflight, training
-from pipelines.stop_request import StopRequest
+from pipelines import _command
+from pipelines.steps import preflight, run_inputs, training
+from pipelines.steps.stop_request import StopRequest
 
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked, train and register; the exit status."""
     output = console.opened()
     if args.check:
-        return preflight.run(command.config(args), output.say)
-    inputs = launch.prepare(command.config(args), fresh=args.fresh)
+        return preflight.run(_command.config(args), output.say)
+    inputs = run_inputs.prepare(_command.config(args), fresh=args.fresh)
     stop = StopRequest(output.say)
     return 0 if training.run(inputs, stop, output) else 128 + stop.signal
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = command.parser("train", __doc__)
+    parser = _command.parser("train", __doc__)
     parser.add_argument(
         "--fresh", action="store_true", help="begin a new run, though one is not finished"
     )
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "signal, with a checkpoint."
     )
     args = parser.parse_args(argv)
-    return command.guarded("train", lambda: run(args))
+    return _command.guarded("train", lambda: run(args))
 
 
 if __name__ == "__main__":

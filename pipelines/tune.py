@@ -12,17 +12,18 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet import search as searches
 from alexnet.adapters import console, mlflow_connection
 from alexnet.adapters.mlflow_search import TrackedSearch
 from alexnet.config import RunConfig
 from alexnet.errors import ConfigError, LeaseError, StoreError, TrackingError
-from alexnet.lease import Lease
-from alexnet.trials import SearchRecord
-from pipelines import command, search_inputs, search_report, searching
-from pipelines.preflight import Say
-from pipelines.search_inputs import Inputs
-from pipelines.stop_request import StopRequest
+from alexnet.search import space as searches
+from alexnet.search.record import SearchRecord
+from alexnet.storage.lease import Lease
+from pipelines import _command
+from pipelines.steps import search, search_inputs, search_report
+from pipelines.steps.preflight import Say
+from pipelines.steps.search_inputs import Inputs
+from pipelines.steps.stop_request import StopRequest
 
 EMBEDDED = Path(__file__).parent / "spaces" / "digits.toml"
 """The search of a command without `--space`."""
@@ -30,7 +31,7 @@ EMBEDDED = Path(__file__).parent / "spaces" / "digits.toml"
 
 def run(args: argparse.Namespace) -> int:
     """Search until each trial has ended; the exit status."""
-    say, config = console.opened().say, command.config(args)
+    say, config = console.opened().say, _command.config(args)
     if args.out and (args.out.is_dir() or not args.out.absolute().parent.is_dir()):
         raise ConfigError(f"--out {args.out}: not a file in a folder that exists. Name another.")
     inputs = search_inputs.prepare(config, searches.load(args.space))
@@ -56,7 +57,7 @@ def _search(
     params = search_report.params(inputs.search)
     tracked = TrackedSearch(record, config.registry.experiment, params)
     try:
-        record = searching.run(inputs, record, tracked.run_id, lease, stop, say)
+        record = search.run(inputs, record, tracked.run_id, lease, stop, say)
         if stop.event.is_set():
             tracked.end("KILLED")
             say(search_report.stopped(record, stop.why))
@@ -92,7 +93,7 @@ def _conclude(
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = command.parser("tune", __doc__)
+    parser = _command.parser("tune", __doc__)
     parser.add_argument(
         "--space",
         type=Path,
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show the trials, and train nothing")
     parser.epilog = "Exit status: 0 the best is written, 2 an error to act on, 130 or 143 stopped."
     args = parser.parse_args(argv)
-    return command.guarded("tune", lambda: run(args))
+    return _command.guarded("tune", lambda: run(args))
 
 
 if __name__ == "__main__":

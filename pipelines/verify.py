@@ -9,15 +9,15 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
 
 from tqdm import tqdm
 
-from alexnet import verdict, verification
 from alexnet.adapters import mlflow_connection, ray_cluster
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ArtifactError
-from alexnet.lineage import Lineage
-from alexnet.verdict import Verdict
-from pipelines import command
+from alexnet.registry import lineage_check, rule_result
+from alexnet.registry.lineage import Lineage
+from alexnet.registry.rule_result import Verdict
+from pipelines import _command
 
 BROKEN = 3
 """Exit status."""
@@ -25,14 +25,14 @@ BROKEN = 3
 
 def run(args: argparse.Namespace) -> int:
     """Check, and say what does not hold any more; the exit status."""
-    config = command.config(args)
+    config = _command.config(args)
     mlflow_connection.connect()
     registry = Registry(config.registry.model_name)
     version = registry.find(args.version)
     found, made_from = _files(registry, version)
     if made_from:
         found += [_run(registry, version, made_from), *_data(made_from, full=args.full)]
-    print(verdict.table(found))
+    print(rule_result.table(found))
     broken = [each.rule for each in found if not each.holds]
     if broken:
         print(f"{version.shown}: does not hold any more: {', '.join(broken)}")
@@ -59,18 +59,18 @@ def _run(registry: Registry, version: Version, made_from: Lineage) -> Verdict:
 
 
 def _data(made_from: Lineage, *, full: bool) -> list[Verdict]:
-    store, listed = open_store(made_from.data_url), verification.shards(made_from)
+    store, listed = open_store(made_from.data_url), lineage_check.shards(made_from)
     if not full:
-        problems = verification.SizeCheck(store).all(listed)
-        return verification.verify(made_from, store, problems, "size")
+        problems = lineage_check.SizeCheck(store).all(listed)
+        return lineage_check.verify(made_from, store, problems, "size")
     ray_cluster.connect()
     try:
         with tqdm(total=len(listed), unit="shards", disable=None) as bar:
             wrong = []
-            for problem in spread(verification.DigestCheck(store), listed):
+            for problem in spread(lineage_check.DigestCheck(store), listed):
                 bar.update()
                 wrong += [problem] if problem else []
-        return verification.verify(made_from, store, wrong, "SHA-256")
+        return lineage_check.verify(made_from, store, wrong, "SHA-256")
     finally:
         ray_cluster.disconnect()
 
@@ -83,12 +83,12 @@ def main(argv: list[str] | None = None) -> int:
         epilog="Exit status: 0 all of it holds, 2 an error to act on, 3 something does not hold.",
     )
     parser.add_argument("version", help="number or alias of the version")
-    command.add_config_options(parser)
+    _command.add_config_options(parser)
     parser.add_argument(
         "--full", action="store_true", help="read every shard and compare its SHA-256"
     )
     args = parser.parse_args(argv)
-    return command.guarded("verify", lambda: run(args))
+    return _command.guarded("verify", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from alexnet import manifest, shards
 from alexnet.adapters.object_store import open_store, s3_client
+from alexnet.dataset import manifest, shard_writer
 from infra import servers
 from infra.processes import BIN
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, spoil, tiny_run
@@ -124,7 +124,7 @@ def tiny_url(tmp_path_factory):
         "train": colour_samples("train", NUM_TRAIN),
         "val": colour_samples("val", NUM_VAL),
     }
-    shards.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
+    shard_writer.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
     return url
 
 

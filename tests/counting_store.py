@@ -2,7 +2,7 @@
 
 import threading
 
-from alexnet import traffic
+from alexnet.telemetry import s3_usage
 
 
 class CountingStore:
@@ -40,7 +40,7 @@ class LikeS3:
         self.store, self.url = store, store.url
 
     def read(self, name, offset=0, length=None):
-        traffic.OF_PROCESS.add("get", "requests")
+        s3_usage.OF_PROCESS.add("get", "requests")
         return self.store.read(name, offset, length)
 
     def open(self, name, **known):
@@ -53,5 +53,5 @@ class LikeS3File:
         self.file = file
 
     def read(self, offset, length):
-        traffic.OF_PROCESS.add("get", "requests")
+        s3_usage.OF_PROCESS.add("get", "requests")
         return self.file.read(offset, length)

@@ -6,13 +6,13 @@ import signal
 import botocore.httpsession
 import requests
 
-from alexnet import decisions
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
-from alexnet.decisions import Decision, DecisionLog, Standing
 from alexnet.errors import PromotionError
-from alexnet.succession import Succession
+from alexnet.promotion import decisions
+from alexnet.promotion.aliases import Succession
+from alexnet.promotion.decisions import Decision, DecisionLog, Standing
 
 
 def succession(model, say=print):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet import journal, lineage
-from alexnet import manifest as manifests
 from alexnet.adapters import mlflow_registry
 from alexnet.adapters.mlflow_model import Candidate
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import manifest as manifests
+from alexnet.registry import lineage
+from alexnet.telemetry import event_journal
 from tests.tiny_data import VAL_IMAGES, new_record, tiny_run, train_alone
 
 
@@ -49,7 +50,7 @@ def candidate(trained, record, run_id="0" * 32, **changes):
         run_id,
         trained.best,
         trained.config,
-        journal.read(trained.run),
+        event_journal.read(trained.run),
         lineage.digests(trained.data, trained.manifest),
     )
     fields = {

@@ -4,13 +4,15 @@ import dataclasses
 
 import numpy as np
 
-from alexnet import config, images, manifest, run_record
+from alexnet import config, images
 from alexnet.adapters.object_store import open_store
-from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import NameConfig
-from alexnet.loop import Trainer
-from alexnet.shards import Sample
-from alexnet.worker import LocalWorker
+from alexnet.dataset import manifest
+from alexnet.dataset.shard_writer import Sample
+from alexnet.runs import run_record
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.training.loop import Trainer
+from alexnet.training.worker import LocalWorker
 
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 103, 29, 3  # primes: nothing divides them
 SIDE_PX = 64

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from alexnet.errors import ConfigError
-from alexnet.progress import Event, line
+from alexnet.telemetry.events import Event, line
 
 ON_BAR = ("train/loss", "train/images_per_s", "train/data_wait")
 """What the bar shows; the rest is in MLflow."""

@@ -1,4 +1,4 @@
-"""A checkpoint as the files of a version of the registered model (`alexnet/artifact.py`).
+"""A checkpoint as the files of a version of the registered model (`alexnet/registry/artifact.py`).
 
 `docs/decisions/0004-the-registered-model.md` says why they are these, and not `torch.export`'s.
 """
@@ -23,11 +23,14 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 
 import alexnet
-from alexnet import artifact, checkpoint, classifier, lineage, onnx_export, probe, scratch
+from alexnet import classifier
 from alexnet.classifier import About, Classifier
 from alexnet.config import RunConfig
-from alexnet.lineage import Lineage
-from alexnet.manifest import Manifest
+from alexnet.dataset.manifest import Manifest
+from alexnet.registry import artifact, lineage, onnx_export, probe
+from alexnet.registry.lineage import Lineage
+from alexnet.runs import checkpoint
+from alexnet.storage import scratch
 
 REQUIREMENTS = (
     "mlflow",

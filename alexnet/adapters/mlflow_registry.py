@@ -12,12 +12,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from alexnet import artifact, scratch
 from alexnet.adapters import mlflow_model
 from alexnet.adapters.mlflow_connection import mended
 from alexnet.adapters.mlflow_model import Candidate
 from alexnet.errors import AlexNetError, ArtifactError, PromotionError
-from alexnet.lineage import RUN_KEY, Lineage, sha256
+from alexnet.registry import artifact
+from alexnet.registry.lineage import RUN_KEY, Lineage, sha256
+from alexnet.storage import scratch
 
 LINEAGE, WEIGHTS = "lineage_sha256", "weights_sha256"
 """Tags of a version: the digests of its `lineage.json` and of its weights."""

@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.adapters.mlflow_tracking import RUN_KEY
-from alexnet.run_record import Status
-from alexnet.trials import SearchRecord
+from alexnet.runs.run_record import Status
+from alexnet.search.record import SearchRecord
 
 
 class TrackedSearch:

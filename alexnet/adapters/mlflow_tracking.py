@@ -22,10 +22,10 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
+from alexnet.dataset.manifest import MANIFEST_NAME
 from alexnet.errors import TrackingError, TrackingUnavailableError
-from alexnet.manifest import MANIFEST_NAME
-from alexnet.progress import Event
-from alexnet.run_record import RunRecord
+from alexnet.runs.run_record import RunRecord
+from alexnet.telemetry.events import Event
 
 RETRY_S = 2.0
 """Between attempts to reach a tracker that is away."""

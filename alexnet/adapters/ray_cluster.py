@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.config import ClusterConfig
 from alexnet.errors import ClusterError
-from alexnet.preflight import Node
+from alexnet.training.resource_needs import Node
 
 CPU_WORKERS = 2
 """Workers when the choice is ours and the cluster has no GPU: the least that is data-parallel."""

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 from alexnet.adapters.ray_cluster import Resources
-from alexnet.progress import Event
+from alexnet.telemetry.events import Event
 
 POLL_S = 0.25
 """How often the driver asks for new events."""

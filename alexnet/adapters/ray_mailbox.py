@@ -7,7 +7,7 @@ import asyncio
 
 import ray
 
-from alexnet.progress import Event
+from alexnet.telemetry.events import Event
 
 
 @ray.remote

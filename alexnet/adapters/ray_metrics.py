@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.util.metrics import Counter, Gauge
 
-from alexnet.measures import Measure, Sample
+from alexnet.telemetry.prometheus_metrics import Measure, Sample
 
 REPEAT_S = 5.0
 """At least twice in what Ray takes for one interval."""

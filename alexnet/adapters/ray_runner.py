@@ -19,18 +19,18 @@ from ray.train import FailureConfig, ScalingConfig, UserCallback
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from alexnet import beside
+from alexnet import background
 from alexnet.adapters import ray_events
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.adapters.ray_mailbox import Mailbox
 from alexnet.adapters.ray_worker import train_on_worker
-from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import RunConfig
+from alexnet.dataset.manifest import Manifest
 from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
-from alexnet.loop import End
-from alexnet.manifest import Manifest
-from alexnet.progress import Event
-from alexnet.store import Store
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.storage.store import Store
+from alexnet.telemetry.events import Event
+from alexnet.training.loop import End
 
 POLL_S = 0.25
 """How often it is looked whether training is to stop."""
@@ -133,7 +133,7 @@ def _fit(loop: dict[str, Any], resources: Resources, stop: threading.Event) -> E
     """One life of Ray Train's controller."""
     settings, mailbox = loop["config"].cluster, loop["mailbox"]
     folder = tempfile.mkdtemp(prefix="alexnet-ray-")
-    result = beside.begin("fit", _trainer(loop, resources, folder).fit)
+    result = background.begin("fit", _trainer(loop, resources, folder).fit)
     deadline, swept = None, -math.inf
     try:
         while not result.done():

@@ -20,10 +20,10 @@ from ray._private import ray_logging
 from ray.tune.execution import class_cache
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from alexnet import beside
+from alexnet import background
 from alexnet.config import ClusterConfig
-from alexnet.search import Search
-from alexnet.trials import Ended, Epoch
+from alexnet.search.record import Ended, Epoch
+from alexnet.search.space import Search
 
 PATIENCE_S = 2.0
 """After so long without an epoch's end a trial gives word all the same: then it can be stopped."""
@@ -211,7 +211,7 @@ def run(
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    result = beside.begin("tune", tuner.fit)
+    result = background.begin("tune", tuner.fit)
     try:
         while not (result.done() and words.empty()):
             try:

@@ -1,4 +1,4 @@
-"""`alexnet.worker.Worker` inside a Ray Train worker."""
+"""`alexnet.training.worker.Worker` inside a Ray Train worker."""
 
 import threading
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alexnet.adapters import node_metrics
-from alexnet.loop import End, Trainer
-from alexnet.progress import Event
+from alexnet.telemetry.events import Event
+from alexnet.training.loop import End, Trainer
 
 
 @dataclass

@@ -9,7 +9,7 @@ from unittest import mock
 
 from alexnet import config
 from alexnet.config import RunConfig
-from alexnet.search import Search
+from alexnet.search.space import Search
 from infra.documentation.described import UndescribedError, docstrings, shown, summary
 
 UNITS = {

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alexnet.checkpoint import CheckpointMeta
 from alexnet.classifier import About
-from alexnet.decisions import Decision
-from alexnet.lease import Holder
-from alexnet.lineage import Lineage
-from alexnet.predictions import Predictions
-from alexnet.progress import Event
-from alexnet.retraining import Look, Retraining
-from alexnet.run_record import RunRecord
-from alexnet.trials import SearchRecord
+from alexnet.promotion.decisions import Decision
+from alexnet.promotion.predictions import Predictions
+from alexnet.registry.lineage import Lineage
+from alexnet.retraining.records import Look, Retraining
+from alexnet.runs.checkpoint import CheckpointMeta
+from alexnet.runs.run_record import RunRecord
+from alexnet.search.record import SearchRecord
+from alexnet.storage.lease import Holder
+from alexnet.telemetry.events import Event
 from infra.documentation.described import docstrings, shown, summary
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

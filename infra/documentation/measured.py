@@ -1,7 +1,7 @@
-"""The reference of what is exported for Prometheus, from `alexnet/measures.py`."""
+"""The reference of what is exported for Prometheus: `alexnet/telemetry/prometheus_metrics.py`."""
 
-from alexnet import measures
-from alexnet.measures import Measure
+from alexnet.telemetry import prometheus_metrics
+from alexnet.telemetry.prometheus_metrics import Measure
 
 SOURCES = {
     "training": "Of a training, on the metrics port of the driver's node",
@@ -14,7 +14,7 @@ def reference() -> str:
     """All measures, as tables of Markdown."""
     parts = []
     for source, heading in SOURCES.items():
-        rows = [_row(each) for each in measures.ALL if each.source == source]
+        rows = [_row(each) for each in prometheus_metrics.ALL if each.source == source]
         head = ["| series | kind | labels | what it is |", "|---|---|---|---|"]
         parts += [f"### {heading}", "\n".join([*head, *rows])]
     return "\n\n".join(parts)

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from alexnet import journal
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.s3_client import forget_client
-from alexnet.checkpoint_store import Checkpoints
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.telemetry import event_journal
 from infra.drills.surroundings import DrillError, Surroundings, expect
 
 
@@ -38,7 +38,7 @@ def series(place: Surroundings, name: str, key: str) -> dict[int, float]:
     found: dict[int, float] = {}
     with place.using_s3():
         forget_client()
-        for event in journal.read(open_store(f"{place.storage}/{name}")):
+        for event in event_journal.read(open_store(f"{place.storage}/{name}")):
             if key in event.metrics:
                 found.setdefault(event.step, event.metrics[key])
     return found

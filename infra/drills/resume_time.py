@@ -4,8 +4,8 @@ import json
 import re
 import time
 
-from alexnet import digits
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import embedded_digits
 from infra.drills.surroundings import TWO, Settings, Surroundings, Training, expect, wait_until
 
 PAPER: Settings = {
@@ -62,7 +62,7 @@ def many_classes(place: Surroundings) -> str:
     """The digits as a data set of 1000 classes, most of them without images; its folder."""
     folder = place.folder / "thousand"
     if not folder.exists():
-        digits.write(open_store(str(folder)))
+        embedded_digits.write(open_store(str(folder)))
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["classes"] += [f"none-{number}" for number in range(10, 1000)]
         (folder / "manifest.json").write_text(json.dumps(manifest))

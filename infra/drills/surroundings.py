@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from alexnet.run_record import LostWork
+from alexnet.runs.run_record import LostWork
 from infra import servers
 from infra.drills.gate import Gate, gate
 from infra.processes import BIN, Process, environment

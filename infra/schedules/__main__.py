@@ -14,7 +14,7 @@ from alexnet import config as configuration
 from alexnet.errors import AlexNetError
 from infra.processes import Process, ServerError, leave_on_signals
 from infra.schedules.server import ROOT, schedule
-from pipelines import command
+from pipelines import _command
 
 PORT = 3000
 """Dagster's own default."""
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Exit status: 0 stopped by a signal, 2 an error to act on.",
     )
-    command.add_run(parser)
+    _command.add_run(parser)
     default = ROOT / "runs" / "schedule"
     parser.add_argument("--dir", type=Path, default=default, help="history (runs/schedule)")
     parser.add_argument("--port", type=int, default=PORT, help="of the page (%(default)s)")

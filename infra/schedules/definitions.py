@@ -16,11 +16,12 @@ from typing import Any
 
 import dagster as dg
 
-from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
+from alexnet.dataset import manifest
 from alexnet.errors import AlexNetError
-from pipelines import command, data_set
+from pipelines import _command
+from pipelines.steps import data_set
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,8 +56,8 @@ def configuration() -> RunConfig:
     Raises:
         ConfigError: a key or value breaks a rule.
     """
-    parser = command.parser("submit", None)
-    return command.config(parser.parse_known_args(arguments())[0])
+    parser = _command.parser("submit", None)
+    return _command.config(parser.parse_known_args(arguments())[0])
 
 
 @dg.op(config_schema={"tick": dg.Field(str, default_value="")}, retry_policy=RETRIES)

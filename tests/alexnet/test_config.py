@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from alexnet import config
 from alexnet.errors import ConfigError
-from pipelines import command
+from pipelines import _command
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_is_not_toml_is_named(tmp_path):
         config.load(path)
 
 
-@pytest.mark.parametrize("path", sorted(command.CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(_command.CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
 def test_every_config_that_ships_is_right_and_named_as_its_file(path):
     assert config.load(path).name == path.stem
 

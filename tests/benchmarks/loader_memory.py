@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from alexnet import config as configuration
-from alexnet import manifest
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.local import LocalStore
-from alexnet.manifest import Shard
-from alexnet.stream import TrainParts
+from alexnet.dataset import manifest
+from alexnet.dataset.manifest import Shard
+from alexnet.loading.data_loader import TrainParts
 
 CONFIG = Path("pipelines/configs/imagenet.toml")
 STEPS = 100

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from alexnet import config as configuration
-from alexnet import manifest
 from alexnet.adapters.object_store import open_store
-from alexnet.plan import EpochPlan, share
-from alexnet.read_ahead import ReadAhead
-from alexnet.shard_reader import ShardReader
+from alexnet.dataset import manifest
+from alexnet.dataset.shard_reader import ShardReader
+from alexnet.loading.epoch_plan import EpochPlan, share
+from alexnet.loading.prefetch import ReadAhead
 from tests.counting_store import CountingStore
 
 CONFIG = Path("pipelines/configs/imagenet.toml")

@@ -6,8 +6,8 @@ and the index files; reads nothing. Of the large data set one loader process in 
 
 import numpy as np
 
-from alexnet.plan import EpochPlan, share
-from alexnet.shard_reader import PIECE_BYTES
+from alexnet.dataset.shard_reader import PIECE_BYTES
+from alexnet.loading.epoch_plan import EpochPlan, share
 
 WORKERS, LOADERS, STREAMS, WINDOW, BATCH = 64, 8, 512, 1024, 16384
 PER_SHARD = 1000

@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from alexnet import manifest
 from alexnet.adapters.object_store.local import LocalStore
-from alexnet.manifest import Colour, Shard
-from alexnet.plan import EpochPlan
+from alexnet.dataset import manifest
+from alexnet.dataset.manifest import Colour, Shard
+from alexnet.loading.epoch_plan import EpochPlan
 
 SAMPLES_PER_SHARD = 1000
 

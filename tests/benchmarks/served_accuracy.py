@@ -10,11 +10,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from alexnet import manifest
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
-from alexnet.plan import Run
-from alexnet.shard_reader import ShardReader
+from alexnet.dataset import manifest
+from alexnet.dataset.shard_reader import ShardReader
+from alexnet.loading.epoch_plan import Run
 from infra.processes import BIN, HOST, environment, free_ports, running
 from infra.servers import answers
 

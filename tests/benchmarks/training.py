@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 
 from alexnet import config as configuration
-from alexnet import digits, manifest
 from alexnet.adapters.object_store import open_store
-from alexnet.checkpoint_store import Checkpoints
-from alexnet.loop import Meter, Trainer
-from alexnet.stream import training_batches
-from alexnet.worker import LocalWorker
-from pipelines.command import EMBEDDED
+from alexnet.dataset import embedded_digits, manifest
+from alexnet.loading.data_loader import training_batches
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.training.loop import Meter, Trainer
+from alexnet.training.worker import LocalWorker
+from pipelines._command import EMBEDDED
 
 
 def network_alone(trainer, steps):
@@ -70,7 +70,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(config.data.url or folder)
         if not config.data.url:
-            digits.write(store)
+            embedded_digits.write(store)
         checkpoints = Checkpoints(open_store(f"{folder}/run"), 1)
         trainer = Trainer(config, manifest.read(store), store, LocalWorker(), checkpoints)
         rows = {name: [] for name in WAYS}

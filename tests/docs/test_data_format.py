@@ -7,7 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from alexnet import index, manifest
+from alexnet.dataset import manifest, shard_index
 from tests.tiny_data import NUM_TRAIN, colour_samples
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,8 +38,8 @@ def test_the_schema_refuses_what_is_not_one(tree, validator, change):
 
 
 def test_every_key_and_column_is_described(tree):
-    names = {*tree, *tree["splits"]["train"], *tree["colour"], *index.SAMPLE.names}
-    names |= {*manifest._table_dtype(1, 8).names, *index._dtype(1).names}
+    names = {*tree, *tree["splits"]["train"], *tree["colour"], *shard_index.SAMPLE.names}
+    names |= {*manifest._table_dtype(1, 8).names, *shard_index._dtype(1).names}
     assert [name for name in names if f"`{name}`" not in PAGE] == []
 
 
@@ -50,4 +50,4 @@ def test_the_example_reads_the_third_image(tiny, monkeypatch):
     exec(code, names)
     third = list(colour_samples("train", NUM_TRAIN))[2]
     assert (names["jpeg"], names["label"]) == (third.jpeg, third.label)
-    assert names["crc"] == index.crc32c(third.jpeg)
+    assert names["crc"] == shard_index.crc32c(third.jpeg)

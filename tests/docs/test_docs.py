@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from alexnet.plan import EpochPlan
-from alexnet.significance import mcnemar
+from alexnet.loading.epoch_plan import EpochPlan
+from alexnet.promotion.significance import mcnemar
 from infra.documentation.pages import CODE
-from tests.alexnet.test_plan import stream_ids
+from tests.alexnet.loading.test_epoch_plan import stream_ids
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

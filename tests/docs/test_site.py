@@ -225,10 +225,11 @@ def test_exit_statuses_are_told_apart():
 
 def test_a_link_out_of_docs_is_the_name_of_the_file_on_the_site():
     text = (
-        "[the code](../alexnet/plan.py) [`infra/drills/`](../infra/drills) [a](scale.md#memory)\n"
-        "```\n[code](../alexnet/plan.py)\n```\n"
+        "[the code](../alexnet/loading/epoch_plan.py) [`infra/drills/`](../infra/drills) "
+        "[a](scale.md#memory)\n"
+        "```\n[code](../alexnet/loading/epoch_plan.py)\n```\n"
     )
     assert pages.rendered(text, DOCS / "page.md", DOCS, {}) == (
-        "the code (`alexnet/plan.py`) `infra/drills` [a](scale.md#memory)\n"
-        "```\n[code](../alexnet/plan.py)\n```\n"
+        "the code (`alexnet/loading/epoch_plan.py`) `infra/drills` [a](scale.md#memory)\n"
+        "```\n[code](../alexnet/loading/epoch_plan.py)\n```\n"
     )

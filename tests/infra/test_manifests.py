@@ -8,8 +8,9 @@ import subprocess
 import pytest
 import yaml
 
-from alexnet import config, preflight
+from alexnet import config
 from alexnet.config import ClusterConfig
+from alexnet.training import resource_needs
 from tests.manifests import (
     REMOVED,
     ROOT,
@@ -298,11 +299,11 @@ def test_a_worker_pod_holds_a_worker(gpu):
     assert int(has["nvidia.com/gpu"]) == 1
     assert settings.cluster.num_workers == (group["minReplicas"], group["maxReplicas"])
     shared = int(group["template"]["spec"]["volumes"][0]["emptyDir"]["sizeLimit"][:-2]) * 2**30
-    needs_shared = preflight.shared_bytes(settings, 1) + int(
+    needs_shared = resource_needs.shared_bytes(settings, 1) + int(
         group["rayStartParams"]["object-store-memory"]
     )
     # original ImageNet files; the network of the 1,000 classes
-    needs = preflight.worker_bytes(settings, 1, sample_bytes=110_000, num_weights=62_378_344)
+    needs = resource_needs.worker_bytes(settings, 1, sample_bytes=110_000, num_weights=62_378_344)
     assert needs_shared < shared
     assert needs + needs_shared < gib["memory"] * 2**30
 

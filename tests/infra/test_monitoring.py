@@ -19,8 +19,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from alexnet import measures, retraining
 from alexnet.adapters.object_store.s3_client import forget_client
+from alexnet.retraining import records
+from alexnet.telemetry import prometheus_metrics
 from infra import servers
 from infra.processes import ServerError, running
 from pipelines import retrain
@@ -41,7 +42,9 @@ PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel, target) for panel in PANELS for target in panel["targets"]]
 EXPRESSIONS = [target["expr"] for _, target in QUERIES] + [each["expr"] for each in ALERTS.values()]
 
-LABELS = {each.series: set(each.labels) for each in measures.ALL} | {"up": {"job", "instance"}}
+LABELS = {each.series: set(each.labels) for each in prometheus_metrics.ALL} | {
+    "up": {"job", "instance"}
+}
 """Of all that may be asked for: our measures, and what Prometheus says of its targets."""
 
 needs_prometheus = pytest.mark.skipif(
@@ -211,7 +214,7 @@ def test_what_nobody_exports_is_found(expression, legend):
 
 def test_every_outcome_in_a_rule_is_one_that_a_retraining_can_have():
     (named,) = re.findall(r'outcome=~"([^"]+)"', ALERTS["AlexNetRetrainingFailed"]["expr"])
-    assert set(named.split("|")) <= set(typing.get_args(retraining.Outcome))
+    assert set(named.split("|")) <= set(typing.get_args(records.Outcome))
 
 
 # -------------------------------------------------------------------------------------- runbooks

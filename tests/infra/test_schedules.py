@@ -14,8 +14,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from alexnet import config, manifest, ticks
+from alexnet import config
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import manifest
+from alexnet.retraining import schedule
 from infra import rehearsal
 from infra.schedules import __main__ as command
 from infra.schedules import definitions
@@ -151,7 +153,7 @@ def test_cron_runs_the_command_at_the_time():
     lines = (SCHEDULES / "crontab").read_text().splitlines()
     *_, line = [each for each in lines if each and not each.startswith("#")]
     fields = line.split(None, 6)
-    assert ticks.is_cron(" ".join(fields[:5]))
+    assert schedule.is_cron(" ".join(fields[:5]))
     assert " ".join(fields[:5]) == WANTED
     done = subprocess.run(["sh", "-n", "-c", fields[6]], capture_output=True, check=False)
     assert done.returncode == 0

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from alexnet import index, manifest
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import manifest, shard_index
 from pipelines import check_data, prepare_shards
 from tests.pipelines.test_foreign_shards import pictures
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, spoil
@@ -113,7 +113,7 @@ def test_an_index_of_another_tar_is_noticed_even_where_the_manifest_has_its_dige
     found = manifest.read_index(store, shards["train"][0])
     rows = found.samples.copy()
     rows["offset"] += 512
-    data = index.to_bytes(found._replace(samples=rows))
+    data = shard_index.to_bytes(found._replace(samples=rows))
     store.write(shards["train"][0].index, data)
     shards["train"][0] = manifest.Shard(
         name=shards["train"][0].name,

@@ -8,9 +8,10 @@ import pytest
 import torch
 import webdataset
 
-from alexnet import images, manifest
+from alexnet import images
 from alexnet.adapters.object_store import open_store
-from alexnet.stream import ValidationParts, ValidationStream
+from alexnet.dataset import manifest
+from alexnet.loading.data_loader import ValidationParts, ValidationStream
 from pipelines import prepare_shards
 from tests.tiny_data import tiny_run
 

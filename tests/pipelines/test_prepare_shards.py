@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from alexnet import images, manifest
+from alexnet import images
 from alexnet.adapters.object_store import open_store, s3_client
+from alexnet.dataset import manifest
 from pipelines import prepare_shards
 
 pytestmark = pytest.mark.slow

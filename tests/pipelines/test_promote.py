@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from alexnet import shards
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import shard_writer
 from pipelines import promote, verify
 from tests.conftest import use_s3
 from tests.registry import new_version, trained_run
@@ -33,7 +33,7 @@ def data_url(s3):
             "train": colour_samples("train", NUM_TRAIN),
             "val": colour_samples("val", NUM_VAL),
         }
-        shards.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
+        shard_writer.write_dataset(open_store(url), "tiny", ["red", "green", "blue"], splits, 20)
     return url
 
 

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from alexnet import manifest, measures, retraining
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
+from alexnet.dataset import manifest
+from alexnet.retraining import records
+from alexnet.telemetry import prometheus_metrics
 from pipelines import retrain
 from pipelines import status as status_command
 from tests.pipelines.test_promote import LENIENT
@@ -60,7 +62,7 @@ class Retraining:
 
     @property
     def outcomes(self):
-        return [each.outcome for each in retraining.read(self.store)]
+        return [each.outcome for each in records.read(self.store)]
 
     def publish_less(self):
         """Another manifest of the same folder: without the last training shard."""
@@ -124,11 +126,11 @@ def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, mom
     killed.kill()
     killed.wait()
     model.publish_less()
-    before = len(retraining.read(model.store))
+    before = len(records.read(model.store))
     status, said = model(*LEARNS)
     assert status == 0
     assert f"{model.name}: continue: retraining 1 was interrupted" in said
-    (only,) = retraining.read(model.store)
+    (only,) = records.read(model.store)
     assert (before, only.outcome, only.version) == (1, "promoted", 1)
     version = Registry(model.name).find("champion")
     assert version.number == 1
@@ -165,7 +167,7 @@ def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
     assert (status, said.count("\n")) == (5, 1)
     assert f"retraining of {model.name}: process {holder} on " in said
     assert said.endswith("is at work on it. Wait for its end.\n")
-    assert retraining.read(model.store) == []
+    assert records.read(model.store) == []
 
 
 def test_a_signal_stops_it_with_a_checkpoint_and_the_next_call_goes_on(model):
@@ -174,7 +176,7 @@ def test_a_signal_stops_it_with_a_checkpoint_and_the_next_call_goes_on(model):
     stopped.send_signal(signal.SIGTERM)
     stopped.stdout.read()
     assert stopped.wait() == 128 + signal.SIGTERM
-    assert [each.state for each in retraining.read(model.store)] == ["training"]
+    assert [each.state for each in records.read(model.store)] == ["training"]
     status, said = model(*LEARNS)
     assert status == 0
     assert "(continued)" in said
@@ -195,7 +197,7 @@ def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
     assert model(*warm)[0] == 0
     model.publish_less()
     _, said = model(*warm)
-    first, second = retraining.read(model.store)
+    first, second = records.read(model.store)
     registry = Registry(model.name)
     champion = registry.find("1")
     assert (first.parent, second.parent) == (None, 1)
@@ -206,7 +208,7 @@ def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
     losses = [float(loss) for loss in re.findall(r"step=1/.*train/loss=([\d.]+)", said)]
     assert losses[0] < 0.9  # a guess has ln 3 = 1.0986
     status, said = model(*warm)
-    assert (status, len(retraining.read(model.store))) == (0, 2)
+    assert (status, len(records.read(model.store))) == (0, 2)
 
 
 @contextmanager
@@ -230,7 +232,7 @@ def check_page(page, name):
             assert labels.pop("model") == name
             found[" ".join([sample.name, *labels.values()])] = sample.value
     assert {key.partition(" ")[0] for key in found} == {
-        each.series for each in measures.ALL if each.source == "model"
+        each.series for each in prometheus_metrics.ALL if each.source == "model"
     }
     assert found["alexnet_champion_version"] == 1
     assert 0 < found["alexnet_champion_top1_ratio"] <= 1
@@ -277,7 +279,7 @@ def test_what_it_has_cost_is_written_down_and_all_that_is_said_may_be_json(model
     assert run == "tiny-retraining-0001"
     (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
     assert re.search(r"^cost        [\d.]+ EUR: workers [\d.]+ EUR$", closing, re.M)
-    (only,) = retraining.read(model.store)
+    (only,) = records.read(model.store)
     seconds = (only.ended_ms - only.begun_ms) / 1000
     assert 0 < only.cost < 2 * seconds
     assert only.currency == "EUR"

@@ -11,8 +11,8 @@ import uuid
 import pytest
 from mlflow.tracking import MlflowClient
 
-from alexnet import decisions
 from alexnet.adapters.mlflow_registry import DECISIONS
+from alexnet.promotion import decisions
 from tests import promoter
 
 pytestmark = pytest.mark.slow

@@ -15,10 +15,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from alexnet import manifest, measures
 from alexnet.adapters.object_store import open_store
-from alexnet.cost import money
-from alexnet.lease import Lease
+from alexnet.dataset import manifest
+from alexnet.storage.lease import Lease
+from alexnet.telemetry import prometheus_metrics
+from alexnet.telemetry.cost import money
 from infra.processes import free_ports
 from pipelines import sync_tracking, train
 
@@ -74,12 +75,12 @@ def tiny_in_s3(tiny_url, bucket_url):
 
 
 RARE = {
-    measures.RESTARTS,
-    measures.LOST_SECONDS,
-    measures.LOST_COST,
-    measures.STEPS_REDONE,
-    measures.SKIPPED,
-    measures.S3_ERRORS,
+    prometheus_metrics.RESTARTS,
+    prometheus_metrics.LOST_SECONDS,
+    prometheus_metrics.LOST_COST,
+    prometheus_metrics.STEPS_REDONE,
+    prometheus_metrics.SKIPPED,
+    prometheus_metrics.S3_ERRORS,
 }
 """Ray exports a counter from its first count on; see `test_metering.py` for these."""
 
@@ -100,7 +101,7 @@ def exported(head, run):
 
 def check_exported(head, run):
     """Every measure of a training is there, with a value that it can have."""
-    wanted = {each.series for each in measures.ALL if each.source == "training"}
+    wanted = {each.series for each in prometheus_metrics.ALL if each.source == "training"}
     wanted -= {each.series for each in RARE}
     deadline = time.monotonic() + 15  # the agent takes what the driver has sent a moment later
     found = exported(head, run)

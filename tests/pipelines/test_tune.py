@@ -12,15 +12,20 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from alexnet import config, run_record, search, trials
+from alexnet import config
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import NameConfig
 from alexnet.errors import LeaseError
-from alexnet.trials import Ended, Epoch, SearchRecord, Trial
-from pipelines import launch, search_inputs, search_report, searching, trial, tune
-from pipelines.stop_request import StopRequest
-from pipelines.trial import Task
+from alexnet.runs import run_record
+from alexnet.search import record as trials
+from alexnet.search import space
+from alexnet.search.record import Ended, Epoch, SearchRecord, Trial
+from pipelines import tune
+from pipelines.steps import run_inputs, search_inputs, search_report, search_trial
+from pipelines.steps import search as searching
+from pipelines.steps.search_trial import Task
+from pipelines.steps.stop_request import StopRequest
 from tests.pipelines.test_train import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +172,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     assert "stopped by SIGTERM: " in said
     before = tuning.record.trials[0]
     search, nested = runs(mlflow_url, tuning.record)
-    assert (search.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
+    assert (space.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
     assert not (tuning.storage / before.run_name / "lease.json").exists()
 
     process = tuning.start(*slow)
@@ -200,11 +205,11 @@ def test_a_trial_that_was_killed_while_it_ended_is_ended_by_the_next_command(
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     named = dataclasses.replace(config.load(tuning.run_file), run=NameConfig(name="cut-short"))
-    inputs = launch.prepare(named)
+    inputs = run_inputs.prepare(named)
     run = open_store(inputs.run_url)
     inputs.record.write(run)
     task = Task(inputs.config, "", Resources(1, 1, use_gpu=False), Ended("ended early"))
-    following = trial.begin([task], 0)
+    following = search_trial.begin([task], 0)
     assert following.next(60) == Ended("ended early")
     following.stop()
     assert run_record.read(run).status == "KILLED"
@@ -218,7 +223,7 @@ class Lost:
 
 
 def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
-    found = search_inputs.prepare(config.load(tuning.run_file), search.load(tuning.space))
+    found = search_inputs.prepare(config.load(tuning.run_file), space.load(tuning.space))
     record = search_inputs.record(found)
     newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
     newer.write(found.store)

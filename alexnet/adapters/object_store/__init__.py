@@ -1,11 +1,11 @@
-"""Local folders and S3 behind one interface, `alexnet.store.Store`."""
+"""Local folders and S3 behind one interface, `alexnet.storage.store.Store`."""
 
 import re
 
 from alexnet.adapters.object_store.local import LocalStore, expanded
 from alexnet.adapters.object_store.shard_cache import CachedStore
 from alexnet.errors import StoreError
-from alexnet.store import Store
+from alexnet.storage.store import Store
 
 __all__ = ["CachedStore", "LocalStore", "open_store"]
 

@@ -134,7 +134,7 @@ class LocalStore:
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """See `alexnet.store.File`."""
+    """See `alexnet.storage.store.File`."""
 
     path: Path
     version: tuple[int, ...]

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import botocore.exceptions as boto
 
-from alexnet import traffic
 from alexnet.adapters.object_store.checks import (
     REPLACED,
     ShortError,
@@ -36,6 +35,7 @@ from alexnet.adapters.object_store.s3_errors import (
     s3_errors,
 )
 from alexnet.errors import StoreError, StoreUnavailableError
+from alexnet.telemetry import s3_usage
 
 PART_BYTES = 8 * 2**20
 """Largest ranged read. A break costs at most this much again; throughput is flat above it."""
@@ -173,7 +173,7 @@ class S3Store:
 
 
 class S3File:
-    """See `alexnet.store.File`."""
+    """See `alexnet.storage.store.File`."""
 
     def __init__(self, store: S3Store, name: str, num_bytes: int) -> None:
         self._store, self._name, self._pin = store, name, _Pin(num_bytes)
@@ -248,10 +248,10 @@ class _Body:
             for piece in answer["Body"].iter_chunks(2**18):
                 self.data += piece
         except Exception:  # of any kind: it is raised again
-            traffic.OF_PROCESS.add("get", "errors")
+            s3_usage.OF_PROCESS.add("get", "errors")
             raise
         finally:
-            traffic.OF_PROCESS.add("get", "bytes", self.progress() - begin)
+            s3_usage.OF_PROCESS.add("get", "bytes", self.progress() - begin)
 
 
 def _read(body: _Body, *, exact: bool = True) -> bytes:

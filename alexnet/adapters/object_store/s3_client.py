@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from alexnet import traffic
 from alexnet.errors import StoreError
-from alexnet.traffic import Kind
+from alexnet.telemetry import s3_usage
+from alexnet.telemetry.s3_usage import Kind
 
 SILENCE_S = 10.0
 """How long a server may say nothing before an attempt is given up."""
@@ -84,16 +84,16 @@ def kind_of(operation: str) -> Kind:
 
 
 def _count_sent(request: Any, **_: Any) -> None:
-    traffic.OF_PROCESS.add("put", "bytes", int(request.headers.get("Content-Length", 0)))
+    s3_usage.OF_PROCESS.add("put", "bytes", int(request.headers.get("Content-Length", 0)))
 
 
 def _count_answer(event_name: str, response_dict: Any, exception: Any, **_: Any) -> None:
     """Count an attempt; boto3 calls it for each, also for those that it makes again by itself."""
     kind = kind_of(event_name.rpartition(".")[2])
-    traffic.OF_PROCESS.add(kind, "requests")
+    s3_usage.OF_PROCESS.add(kind, "requests")
     status = response_dict["status_code"] if response_dict else 0
     if exception is not None or (status >= 400 and status not in EXPECTED):
-        traffic.OF_PROCESS.add(kind, "errors")
+        s3_usage.OF_PROCESS.add(kind, "errors")
 
 
 def endpoint() -> str:

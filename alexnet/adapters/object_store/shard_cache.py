@@ -15,7 +15,7 @@ from pathlib import Path
 
 from alexnet.adapters.object_store.checks import whole
 from alexnet.errors import DataError
-from alexnet.store import READS, File, Store
+from alexnet.storage.store import READS, File, Store
 
 COPY_BYTES = 8 * 2**20
 """Read from the store and written to the disk at once."""
@@ -81,7 +81,7 @@ class CachedStore:
 
 @dataclass(frozen=True, slots=True)
 class CachedFile:
-    """See `alexnet.store.File`."""
+    """See `alexnet.storage.store.File`."""
 
     cache: CachedStore
     file: File

@@ -8,7 +8,7 @@ import pytest
 from alexnet.adapters import console
 from alexnet.adapters.console import Console, JsonLines
 from alexnet.errors import ConfigError
-from alexnet.progress import Event, line
+from alexnet.telemetry.events import Event, line
 
 STEP = Event(
     kind="progress",

@@ -8,13 +8,13 @@ from threading import Lock
 import pytest
 import torch
 
-from alexnet import manifest, shard_reader, shards
 from alexnet.adapters.object_store import CachedStore, open_store, s3_client
-from alexnet.batch import join
+from alexnet.dataset import manifest, shard_reader, shard_writer
+from alexnet.dataset.shard_reader import ShardReader
 from alexnet.errors import StoreError
-from alexnet.plan import Run
-from alexnet.shard_reader import ShardReader
-from alexnet.stream import TrainParts, training_batches
+from alexnet.loading.batch import join
+from alexnet.loading.data_loader import TrainParts, training_batches
+from alexnet.loading.epoch_plan import Run
 from tests.alexnet.adapters.chaos_proxy import FAULTS, chaos_proxy
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def data_url(bucket_url):
     """The tiny data set in a bucket."""
     splits = {"train": colour_samples("train", NUM_TRAIN), "val": colour_samples("val", NUM_VAL)}
-    shards.write_dataset(open_store(bucket_url), "tiny", ["red", "green", "blue"], splits, 20)
+    shard_writer.write_dataset(open_store(bucket_url), "tiny", ["red", "green", "blue"], splits, 20)
     return bucket_url
 
 

@@ -19,12 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alexnet import artifact, augment, classifier, images, onnx_export, probe
+from alexnet import augment, classifier, images
 from alexnet.adapters import mlflow_model
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.mlflow_served_model import ServedAlexNet
 from alexnet.errors import ConfigError, DataError
-from alexnet.lineage import sha256
+from alexnet.registry import artifact, onnx_export, probe
+from alexnet.registry.lineage import sha256
 from infra.processes import BIN, HOST, free_ports, running
 from tests import closure_venv
 from tests.registry import candidate
@@ -172,7 +173,7 @@ def test_the_onnx_graph_is_the_same_network_on_real_images(trained, photos, tmp_
         )
         assert "artifacts/model.onnx" in made_from.files
         for file in (made / "artifacts" / "model.onnx", made / "MLmodel"):
-            for folder in (tempfile.gettempdir(), Path(artifact.__file__).parent, Path.home()):
+            for folder in (tempfile.gettempdir(), Path(classifier.__file__).parent, Path.home()):
                 assert str(folder).encode() not in file.read_bytes()
         session = onnxruntime.InferenceSession(made / "artifacts" / "model.onnx")
         network = classifier.Classifier(

@@ -11,9 +11,9 @@ from mlflow.tracking import MlflowClient
 from alexnet.adapters.mlflow_connection import tracking_uri
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.errors import TrackingError, TrackingUnavailableError
-from alexnet.ledger import Ledger, Skipped
-from alexnet.progress import Event
-from alexnet.run_record import LostWork
+from alexnet.runs.run_record import LostWork
+from alexnet.telemetry.epoch_ledger import Ledger, Skipped
+from alexnet.telemetry.events import Event
 from infra.processes import free_ports
 from tests.alexnet.adapters.faulty_proxy import faulty_proxy
 from tests.tiny_data import new_record, tiny_run

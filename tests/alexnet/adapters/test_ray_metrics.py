@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from alexnet import measures
 from alexnet.adapters import ray_metrics
 from alexnet.adapters.ray_metrics import RayMetrics
-from alexnet.measures import Sample
+from alexnet.telemetry import prometheus_metrics
+from alexnet.telemetry.prometheus_metrics import Sample
 from tests.waiting import wait_until
 
 LABELS = {"run": "birds-1", "model": "birds"}
@@ -41,8 +41,13 @@ def keepers():
 
 def test_a_gauge_is_set_again_and_a_counter_is_not(sent):
     metrics = RayMetrics()
-    metrics.export([Sample(measures.WORKERS, 1, LABELS), Sample(measures.IMAGES, 64, LABELS)])
-    metrics.export([Sample(measures.WORKERS, 2, LABELS)])
+    metrics.export(
+        [
+            Sample(prometheus_metrics.WORKERS, 1, LABELS),
+            Sample(prometheus_metrics.IMAGES, 64, LABELS),
+        ]
+    )
+    metrics.export([Sample(prometheus_metrics.WORKERS, 2, LABELS)])
     wait_until(lambda: len(sent) > 6)
     assert sent[:3] == [("alexnet_workers", 1), ("alexnet_images_trained_total", 64),
                         ("alexnet_workers", 2)]  # fmt: skip
@@ -52,8 +57,8 @@ def test_a_gauge_is_set_again_and_a_counter_is_not(sent):
 def test_nothing_is_repeated_once_nobody_exports_or_the_driver_has_left(sent, monkeypatch):
     before = keepers()
     metrics, others = RayMetrics(), RayMetrics()
-    metrics.export([Sample(measures.STEP, 1, LABELS)])
-    others.export([Sample(measures.EPOCH, 1, LABELS)])
+    metrics.export([Sample(prometheus_metrics.STEP, 1, LABELS)])
+    others.export([Sample(prometheus_metrics.EPOCH, 1, LABELS)])
     wait_until(lambda: min(map(sent.count, [("alexnet_step", 1), ("alexnet_epoch", 1)])) > 2)
     assert len(keepers() - before) == 2
     del metrics
@@ -67,8 +72,8 @@ def test_nothing_is_repeated_once_nobody_exports_or_the_driver_has_left(sent, mo
 def test_a_repetition_does_not_bring_back_what_was_before(sent, monkeypatch):
     monkeypatch.setattr(ray_metrics, "REPEAT_S", 60)
     metrics, begun, go_on = RayMetrics(), threading.Event(), threading.Event()
-    metrics.export([Sample(measures.WORKERS, 2, LABELS)])
-    gauge = metrics._made[measures.WORKERS]
+    metrics.export([Sample(prometheus_metrics.WORKERS, 2, LABELS)])
+    gauge = metrics._made[prometheus_metrics.WORKERS]
     at_once = gauge.set
 
     def slowly(value, labels):
@@ -79,7 +84,7 @@ def test_a_repetition_does_not_bring_back_what_was_before(sent, monkeypatch):
 
     repeating = threading.Thread(target=metrics.repeat)
     exporting = threading.Thread(
-        target=metrics.export, args=([Sample(measures.WORKERS, 0, LABELS)],)
+        target=metrics.export, args=([Sample(prometheus_metrics.WORKERS, 0, LABELS)],)
     )
     monkeypatch.setattr(gauge, "set", slowly)
     repeating.start()

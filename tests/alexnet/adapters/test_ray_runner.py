@@ -11,16 +11,16 @@ import ray
 from ray.util.placement_group import placement_group, placement_group_table
 from ray.util.state import list_actors
 
-from alexnet import checkpoint
-from alexnet import manifest as manifests
 from alexnet.adapters import ray_cluster, ray_events, ray_runner
 from alexnet.adapters.object_store import open_store
-from alexnet.checkpoint_store import Checkpoints
 from alexnet.config import ClusterConfig
+from alexnet.dataset import manifest as manifests
 from alexnet.errors import DataError, StoreError, StoreUnavailableError
-from alexnet.loop import Normalizer, Trainer, evaluate
-from alexnet.stream import ValidationStream
-from alexnet.worker import LocalWorker
+from alexnet.loading.data_loader import ValidationStream
+from alexnet.runs import checkpoint
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.training.loop import Normalizer, Trainer, evaluate
+from alexnet.training.worker import LocalWorker
 from tests.tiny_data import NUM_VAL, spoil, tiny_run, train_alone
 from tests.waiting import wait_until
 

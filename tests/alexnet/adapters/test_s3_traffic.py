@@ -2,12 +2,13 @@
 
 import pytest
 
-from alexnet import manifest, traffic
 from alexnet.adapters.object_store import open_store, s3_client
-from alexnet.checkpoint_store import Checkpoints
+from alexnet.dataset import manifest
 from alexnet.errors import StoreError
-from alexnet.loop import Trainer
-from alexnet.worker import LocalWorker
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.telemetry import s3_usage
+from alexnet.training.loop import Trainer
+from alexnet.training.worker import LocalWorker
 from tests.alexnet.adapters.chaos_proxy import chaos_proxy
 from tests.alexnet.adapters.test_faulty_s3 import data_url, impatient  # noqa: F401 - fixtures
 from tests.tiny_data import tiny_run
@@ -17,13 +18,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def from_nothing():
-    traffic.OF_PROCESS.take()
+    s3_usage.OF_PROCESS.take()
 
 
 def counted():
     """What was counted since, without the prefix of an event's metrics."""
-    found = traffic.metrics(traffic.OF_PROCESS.take())
-    return {name.removeprefix(traffic.PREFIX): int(count) for name, count in found.items()}
+    found = s3_usage.metrics(s3_usage.OF_PROCESS.take())
+    return {name.removeprefix(s3_usage.PREFIX): int(count) for name, count in found.items()}
 
 
 def test_each_kind_of_request_is_counted_with_its_bytes(bucket_url, tmp_path):
@@ -71,7 +72,7 @@ def test_a_training_counts_what_a_failing_server_has_answered(
     with chaos_proxy(s3.endpoint, share=0.2) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         s3_client.forget_client()
-        traffic.OF_PROCESS.take()
+        s3_usage.OF_PROCESS.take()
         kept = Checkpoints(open_store(str(tmp_path)), 2, "token")
         Trainer(tiny_run(data_url), data, store, worker, kept).run()
     s3_client.forget_client()

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from alexnet import manifest
 from alexnet.adapters.object_store import CachedStore, open_store
+from alexnet.dataset import manifest
+from alexnet.dataset.shard_reader import ShardReader
 from alexnet.errors import DataError
-from alexnet.plan import Run
-from alexnet.shard_reader import ShardReader
+from alexnet.loading.epoch_plan import Run
 
 GIB = 2**30
 

@@ -1,0 +1,327 @@
+"""The data set: its classes, its colours, and the shards of each split.
+
+`manifest.json` lies beside the shards and is small whatever the size of the data set. It names one
+table a split, a NumPy file with two columns: the samples of each shard, and the digest of its
+index. So digests chain from the manifest's own, which is the data set's identity, down to the
+CRC-32C of every sample. `docs/data-format.md` describes the files.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.dataset import shard_index
+from alexnet.dataset.shard_index import Index
+from alexnet.errors import DataError
+from alexnet.storage.store import Store, read_verified
+
+MANIFEST_NAME = "manifest.json"
+"""The newest manifest of a folder. A copy of each, `manifest-<digest>.json`, stays."""
+
+FORMAT = "alexnet-shards"
+VERSION = 1
+"""Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One tar."""
+
+    name: str
+    """File name beside the manifest."""
+    num_samples: int
+    index_sha256: bytes
+    """Digest of the index file, 32 bytes."""
+
+    @property
+    def index(self) -> str:
+        """File name of the index."""
+        return shard_index.name_of(self.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The shards of `train` or `val` as columns: 36 bytes a shard, because there may be 10^6."""
+
+    sizes: NDArray[np.uint32]
+    """(shards,): samples of each."""
+    index_sha256: NDArray[np.uint8]
+    """(shards, 32): digest of each index file."""
+    names: str | NDArray[np.bytes_]
+    """Pattern with one `%d`, such as `train-%06d.tar`; else (shards,) file names."""
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, number: int) -> Shard:
+        """A shard by its position.
+
+        Raises:
+            IndexError: there are fewer.
+        """
+        return Shard(
+            name=self._name(number),
+            num_samples=int(self.sizes[number]),
+            index_sha256=self.index_sha256[number].tobytes(),
+        )
+
+    def __iter__(self) -> Iterator[Shard]:
+        """The shards in order."""
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of all shards."""
+        return int(self.sizes.sum(dtype=np.int64))
+
+    def _name(self, number: int) -> str:
+        if isinstance(self.names, str):
+            return self.names % number
+        return bytes(self.names[number]).decode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Colour:
+    """Statistics of the training split's pixels, RGB in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    axes: tuple[tuple[float, float, float], ...]
+    """(3, 3): column i is the i-th principal axis of the RGB values, times its standard deviation;
+    what PCA lighting shifts along (Krizhevsky et al. 2012, section 4.1)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Manifest:
+    """What `manifest.json` and its tables say, and the digest of its bytes."""
+
+    name: str
+    classes: tuple[str, ...]
+    """Names in label order."""
+    colour: Colour
+    splits: Mapping[str, Split]
+    digest: str
+    """SHA-256 (hex) of the file: the identity of the data set."""
+
+    def split(self, split: str) -> Split:
+        """The shards of `train` or `val`.
+
+        Raises:
+            DataError: there are none.
+        """
+        if split not in self.splits:
+            raise DataError(f"the data set {self.name!r} has no {split!r} split. Prepare it anew.")
+        return self.splits[split]
+
+    def num_samples(self, split: str) -> int:
+        """Samples in a split."""
+        return self.split(split).num_samples
+
+
+def publish(
+    store: Store,
+    name: str,
+    classes: Sequence[str],
+    colour: Colour,
+    splits: Mapping[str, Sequence[Shard]],
+) -> Manifest:
+    """Write the tables, then the manifest, then make it the folder's newest.
+
+    Every shard and index must be in place. What was published before stays valid under
+    `manifest-<digest>.json`, for no file but `manifest.json` is ever replaced.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    described = {}
+    for split, shards in splits.items():
+        pattern = f"{split}-%06d.tar"
+        regular = all(shard.name == pattern % i for i, shard in enumerate(shards))
+        table = _table(shards, named=not regular)
+        digest = hashlib.sha256(table).hexdigest()
+        file = f"{split}-{digest[:12]}.shards.npy"
+        store.write(file, table)
+        described[split] = {
+            "num_samples": sum(shard.num_samples for shard in shards),
+            "num_shards": len(shards),
+            "names": pattern if regular else None,
+            "table": file,
+            "sha256": digest,
+        }
+    data = _to_json(name, classes, colour, described)
+    store.write(permanent_name(data), data)
+    store.write(MANIFEST_NAME, data)
+    return parse(data, store, MANIFEST_NAME)
+
+
+def permanent_name(data: bytes) -> str:
+    """Under which a manifest stays: `manifest-<first 12 digits of its SHA-256>.json`."""
+    return name_of(hashlib.sha256(data).hexdigest())
+
+
+def name_of(digest: str) -> str:
+    """The same of a manifest's digest (hex)."""
+    return f"manifest-{digest[:12]}.json"
+
+
+def locate(url: str) -> tuple[str, str]:
+    """Folder and manifest file that a data set's URL names: a folder means its newest manifest."""
+    folder, slash, file = url.rpartition("/")
+    if file.endswith(".json"):
+        return (folder or slash or "."), file
+    return url, MANIFEST_NAME
+
+
+def read(store: Store, name: str = MANIFEST_NAME) -> Manifest:
+    """Read a manifest and its tables.
+
+    Raises:
+        StoreError: a file is missing or cannot be reached.
+        DataError: it is not a manifest, or a table is not the one it names.
+    """
+    return parse(store.read(name), store, name)
+
+
+def parse(data: bytes, store: Store, name: str) -> Manifest:
+    """Read the bytes of a manifest; its tables come from the store.
+
+    Raises:
+        StoreError: a table is missing or cannot be reached.
+        DataError: it is not a manifest, or of a version that this code does not know.
+    """
+    where = f"{store.url}/{name}"
+    try:
+        tree = json.loads(data)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON. {_PREPARE}") from error
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
+        raise DataError(f"{where}: format is {found!r}, not {FORMAT!r}. {_PREPARE}")
+    if tree.get("version") != VERSION:
+        raise DataError(
+            f"{where}: version {tree.get('version')!r}; this code reads {VERSION}. "
+            "Use the release that wrote it, or prepare the data anew."
+        )
+    try:
+        return Manifest(
+            name=str(tree["name"]),
+            classes=tuple(tree["classes"]),
+            colour=_colour(tree["colour"]),
+            splits={split: _read_split(store, tree["splits"][split]) for split in tree["splits"]},
+            digest=hashlib.sha256(data).hexdigest(),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: {type(error).__name__}: {error}: a field is missing or of another kind. "
+            f"{_PREPARE}"
+        ) from error
+
+
+_PREPARE = "Write one with pipelines/prepare_shards.py."
+
+
+def _to_json(name: str, classes: Sequence[str], colour: Colour, splits: dict[str, Any]) -> bytes:
+    tree = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "classes": list(classes),
+        "colour": asdict(colour),
+        "splits": splits,
+    }
+    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _colour(tree: dict[str, Any]) -> Colour:
+    colour = Colour(
+        mean=_triple(tree["mean"]),
+        std=_triple(tree["std"]),
+        axes=tuple(_triple(row) for row in tree["axes"]),
+    )
+    if len(colour.axes) != 3 or min(colour.std) <= 0:
+        raise ValueError("colour needs three axes and standard deviations above 0")
+    return colour
+
+
+def _triple(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _table(shards: Sequence[Shard], *, named: bool) -> bytes:
+    names = [shard.name.encode() for shard in shards] if named else None
+    width = max(map(len, names)) if names else 0
+    record = np.zeros((), _table_dtype(len(shards), width))
+    record["num_samples"] = [shard.num_samples for shard in shards]
+    digests = b"".join(shard.index_sha256 for shard in shards)
+    record["index_sha256"] = np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    if names:
+        record["name"] = names
+    return shard_index.npy_bytes(record)
+
+
+def _table_dtype(num_shards: int, name_bytes: int) -> np.dtype[np.void]:
+    """Whole columns one after another, so that planning touches the sizes alone."""
+    fields: list[Any] = [
+        ("num_samples", "<u4", (num_shards,)),
+        ("index_sha256", "u1", (num_shards, 32)),
+    ]
+    if name_bytes:
+        fields.append(("name", f"S{name_bytes}", (num_shards,)))
+    return np.dtype(fields)
+
+
+def _read_split(store: Store, tree: dict[str, Any]) -> Split:
+    file, count, names = str(tree["table"]), int(tree["num_shards"]), tree["names"]
+    data = read_verified(store, file, bytes.fromhex(tree["sha256"]))
+    width = 0
+    if names is None:
+        # The column of names is what is left of the file; its width is not said elsewhere.
+        header_bytes = 10 + int.from_bytes(data[8:10], "little")
+        width = (len(data) - header_bytes) // count - _table_dtype(1, 0).itemsize
+    record = shard_index.from_npy(data, _table_dtype(count, width))
+    split = Split(
+        sizes=record["num_samples"],
+        index_sha256=record["index_sha256"],
+        names=record["name"] if names is None else str(names),
+    )
+    if not count or not split.sizes.all() or split.num_samples != tree["num_samples"]:
+        raise ValueError(f"{file} does not hold {tree['num_samples']} samples in full shards")
+    return split
+
+
+def read_index(store: Store, shard: Shard) -> Index:
+    """Index of a shard, checked against the manifest.
+
+    Raises:
+        StoreError: it cannot be read.
+        DataError: its digest is not the manifest's, or it has another number of samples.
+    """
+    data = read_verified(store, shard.index, shard.index_sha256)
+    try:
+        return shard_index.parse(data, shard.num_samples)
+    except ValueError as error:
+        raise DataError(
+            f"{store.url}/{shard.index}: does not hold the {shard.num_samples} samples that the "
+            "manifest says. Prepare the data anew."
+        ) from error
+
+
+def check_classes(manifest: Manifest, num_classes: int) -> None:
+    """Refuse a network whose last layer does not fit the data set.
+
+    Raises:
+        DataError: the counts differ.
+    """
+    if len(manifest.classes) != num_classes:
+        raise DataError(
+            f"model.num_classes = {num_classes}: the data set {manifest.name!r} has "
+            f"{len(manifest.classes)} classes. Set model.num_classes={len(manifest.classes)}."
+        )

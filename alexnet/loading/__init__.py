@@ -1,0 +1,1 @@
+"""From a data set to batches: the order of an epoch, prefetching, decoding, loader processes."""

@@ -1,0 +1,221 @@
+"""The steps of preparing a data set; each can be interrupted and done again.
+
+A job is cut into parts, one for each shard. Any machine can make any part, in any order; what a
+part becomes follows from the job alone. A record of what was found lies in the store for each part
+that is made, so that an interrupted preparation goes on where it stopped.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from alexnet.dataset import manifest as manifests
+from alexnet.dataset import shard_writer
+from alexnet.dataset.manifest import SPLITS, Manifest, Shard
+from alexnet.errors import DataError
+from alexnet.preparation import record, statistics
+from alexnet.preparation import report as data_report
+from alexnet.preparation.record import Record
+from alexnet.preparation.report import Report
+from alexnet.preparation.sources.listing import Spread
+from alexnet.preparation.statistics import Findings
+from alexnet.storage.store import Store
+
+WORK = "preparing"
+"""Folder of a data set under way; it is removed when the manifest is published."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What is to be prepared."""
+
+    name: str
+    """Of the data set."""
+    where: str
+    """What messages call the source."""
+    classes: tuple[str, ...]
+    """In label order."""
+    digest: str
+    """Identity of the job, 16 hexadecimal digits: the same job gives the same bytes."""
+    num_images: int | None
+    """To be looked at; None if that is not known before."""
+    parts: Callable[[], Iterator[Any]]
+    """Each has the file name of its shard as `shard`."""
+    make: Callable[[Any, Store], Record]
+    """Makes a part in a store; can be pickled."""
+    name_of: Callable[[int, Callable[[str], Record]], str]
+    """Name of an image by the number that its part gave it; the second argument finds the record
+    of a shard."""
+    in_place: bool = False
+    """Whether the shards are there and are only indexed."""
+
+    @property
+    def work(self) -> str:
+        """Folder for the records."""
+        return f"{WORK}/{self.digest}"
+
+
+def name_of(store: Store) -> str:
+    """What a data set is called: the last part of its folder."""
+    return store.url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def base_of(store: Store, *, adding: bool) -> Manifest | None:
+    """The data set that is added to; None for a new one.
+
+    Raises:
+        DataError: there is one where none may be, or none where one must be.
+        StoreError: the store cannot be reached.
+    """
+    if not adding:
+        shard_writer.refuse_existing(store)
+        return None
+    if not store.exists(manifests.MANIFEST_NAME):
+        raise DataError(
+            f"{store.url}: --add needs a data set to add to, and no {manifests.MANIFEST_NAME} is "
+            "here. Leave --add out to make one."
+        )
+    return manifests.read(store)
+
+
+def begin(store: Store, job: Job, base: Manifest | None = None) -> None:
+    """Make sure that nothing can be mixed up or overwritten.
+
+    Args:
+        store: the destination.
+        job: to be done there.
+        base: the data set that is added to; None for a new one.
+
+    Raises:
+        DataError: the destination has files that are not of this preparation.
+        StoreError: it cannot be read or written.
+    """
+    names = set(store.list())
+    if base:
+        names -= _sweep(store, names, base)
+    mine = any(name.startswith(f"{job.work}/") for name in names)
+    if not mine and any(name.startswith(f"{WORK}/") for name in names):
+        raise _not_empty(store, "an unfinished preparation with other settings or images")
+    if not mine and not job.in_place:
+        taken = names & {part.shard for part in job.parts()} if base else names
+        if taken:
+            raise _not_empty(store, min(taken))
+    store.write(f"{job.work}/job.json", json.dumps({"source": job.where}).encode())
+
+
+def _sweep(store: Store, names: set[str], base: Manifest) -> set[str]:
+    """Remove the records of preparations whose shards are all published; their names."""
+    published = {shard.name for split in base.splits for shard in base.split(split)}
+    old: dict[str, list[str]] = {}
+    for name in names:
+        if name.startswith(f"{WORK}/"):
+            old.setdefault(name.split("/")[1], []).append(name)
+    swept = set()
+    for files in old.values():
+        made = {name.split("/", 2)[2].removesuffix(".json") for name in files}
+        if made - {"job"} and made - {"job"} <= published:
+            swept.update(files)
+    for name in swept:
+        store.delete(name)
+    return swept
+
+
+def _not_empty(store: Store, found: str) -> DataError:
+    return DataError(
+        f"{store.url}: not empty: {found} is here. Name an empty destination, or repeat the "
+        "command that was interrupted; nothing was overwritten."
+    )
+
+
+def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
+    """Make the parts that are not made yet; how many images each had, those made before first.
+
+    Args:
+        store: the destination.
+        job: to be done.
+        spread: makes parts side by side.
+
+    Raises:
+        StoreError: images cannot be read, or shards cannot be written.
+    """
+    made = set(_records(store, job))
+    todo = (part for part in job.parts() if _record_name(job, part.shard) not in made)
+    yield from (_num_images(record.read(store, name)) for name in sorted(made))
+    yield from spread(_Make(job.make, store, job.work), todo)
+
+
+@dataclass(frozen=True, slots=True)
+class _Make:
+    """Makes a part and puts its record down; how many images it had."""
+
+    make: Callable[[Any, Store], Record]
+    store: Store
+    work: str
+
+    def __call__(self, part: Any) -> int:
+        made = self.make(part, self.store)
+        self.store.write(f"{self.work}/{part.shard}.json", record.to_json(made))
+        return _num_images(made)
+
+
+def _num_images(made: Record) -> int:
+    return made.findings.num_usable + made.findings.num_rejected
+
+
+def _record_name(job: Job, shard: str) -> str:
+    return f"{job.work}/{shard}.json"
+
+
+def _records(store: Store, job: Job) -> list[str]:
+    """Records of finished parts, in order of their shards."""
+    return [name for name in store.list() if name.startswith(f"{job.work}/") and ".tar." in name]
+
+
+def finish(
+    store: Store, job: Job, max_rejects: float, base: Manifest | None = None
+) -> tuple[Manifest, str]:
+    """Report, hold the data set to its budget of rejects, and publish it.
+
+    Args:
+        store: the destination.
+        job: all of whose parts are made.
+        max_rejects: share of the images that may be unusable.
+        base: the data set that is added to. Its shards come first, and its colours stay, so that
+            networks of both see the same pixels.
+
+    Returns:
+        The manifest, and the report's file name.
+
+    Raises:
+        DataError: too many images are unusable, or a split or class has none left.
+    """
+    names = _records(store, job)
+    found = Findings()
+    listed: dict[str, list[Shard]] = {
+        split: list(base.split(split)) if base else [] for split in SPLITS
+    }
+    for name in names:
+        made = record.read(store, name)
+        found.merge(made.findings)
+        if made.shard:
+            listed[made.split].append(made.shard)
+    repeated = statistics.duplicates(
+        lambda: (record.read(store, name).seen for name in names), found.num_usable
+    )
+    report = f"report-{job.digest}.html"
+    of_shard = lru_cache(maxsize=8)(lambda shard: record.read(store, _record_name(job, shard)))
+    groups = [[job.name_of(number, of_shard) for number in group] for group in repeated.groups]
+    data_report.write(store, report, Report(job.name, job.classes, found, repeated, groups))
+    try:
+        found.check_budget(max_rejects)
+        if not base:
+            found.check_complete(job.classes)
+    except DataError as error:
+        raise DataError(f"{store.url}/{report}: {error}") from error
+    colour = base.colour if base else found.colours.colour()
+    manifest = manifests.publish(store, job.name, job.classes, colour, listed)
+    for name in [*names, f"{job.work}/job.json"]:
+        store.delete(name)
+    return manifest, report

@@ -1,0 +1,206 @@
+"""Images of a listing to new shards: what is in each follows from listing and settings alone."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet import images, seeds
+from alexnet.dataset.manifest import Manifest
+from alexnet.dataset.shard_writer import Sample, sample_key, write_shard
+from alexnet.errors import ConfigError, DataError
+from alexnet.preparation.image_inspection import Examined, examine
+from alexnet.preparation.job import Job, name_of
+from alexnet.preparation.record import Record
+from alexnet.preparation.sources.listing import Entry, Listing, read
+from alexnet.preparation.statistics import MAX_THUMBNAILS, SEEN, Findings, seen
+from alexnet.storage.store import Store
+
+VERSION = 1
+"""Of what a part is made into; raised when the same input gives other bytes."""
+
+JPEG_QUALITY = 95
+"""Of images that are re-encoded; at 95 and 4:4:4 the loss is not visible."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What new shards are made to be.
+
+    Raises:
+        ConfigError: a value breaks its rule.
+    """
+
+    seed: int = 0
+    """Of the order in which training images lie in the shards."""
+    samples_per_shard: int = 1000
+    """About 110 MB of original ImageNet files: large enough for fast reads, small enough to
+    spread."""
+    short_side_px: int | None = None
+    """Larger images are scaled down to this short side; None leaves sizes as they are."""
+    val_share: float = 0.05
+    """Share of the images that becomes the validation split where the source has none."""
+
+    def __post_init__(self) -> None:
+        for option, value, least in (
+            ("--seed", self.seed, 0),
+            ("--samples-per-shard", self.samples_per_shard, 1),
+            ("--short-side", 1 if self.short_side_px is None else self.short_side_px, 1),
+        ):
+            if value < least:
+                raise ConfigError(f"{option} {value}: must be {least} or more.")
+        if not 0 <= self.val_share < 1:
+            raise ConfigError(f"--val-share {self.val_share:g}: must be in [0, 1).")
+
+
+class Part(NamedTuple):
+    """The images of one shard."""
+
+    shard: str
+    split: str
+    images: list[tuple[int, Entry]]
+    """Number in the listing, and the image."""
+    show_share: float
+    """See `Findings.add`."""
+
+
+def job(
+    destination: Store,
+    source: Store,
+    listing: Listing,
+    settings: Settings,
+    base: Manifest | None = None,
+) -> Job:
+    """The preparation of a listing.
+
+    Args:
+        destination: where the shards go.
+        source: where the images are.
+        listing: of them.
+        settings: of the shards.
+        base: the data set that is added to; its classes are kept.
+
+    Raises:
+        DataError: a split would be empty, or a class is not one of the base's.
+    """
+    name = base.name if base else name_of(destination)
+    if base:
+        listing = listing.with_classes(base.classes)
+    order = orders(listing, settings, growing=base is not None)
+    first = {split: len(base.split(split)) if base else 0 for split in order}
+    identity = [VERSION, name, asdict(settings), listing.digest(), base and base.digest]
+    return Job(
+        name=name,
+        where=listing.where,
+        classes=listing.classes,
+        digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16],
+        num_images=len(listing),
+        parts=partial(parts, listing, order, first, settings.samples_per_shard),
+        make=partial(make, source=source, short_side_px=settings.short_side_px),
+        name_of=lambda number, _: listing.entry(number).name,
+    )
+
+
+def parts(
+    listing: Listing, order: dict[str, NDArray[np.int64]], first: dict[str, int], per_shard: int
+) -> Iterator[Part]:
+    """The shards to be made.
+
+    Args:
+        listing: of the images.
+        order: of `orders`.
+        first: number of each split's first shard.
+        per_shard: images of each.
+    """
+    for split, numbers in order.items():
+        for shard, begin in enumerate(range(0, len(numbers), per_shard), first[split]):
+            chosen = numbers[begin : begin + per_shard].tolist()
+            yield Part(
+                f"{split}-{shard:06d}.tar",
+                split,
+                [(i, listing.entry(i)) for i in chosen],
+                2 * MAX_THUMBNAILS / len(listing),
+            )
+
+
+def orders(
+    listing: Listing, settings: Settings, *, growing: bool = False
+) -> dict[str, NDArray[np.int64]]:
+    """Numbers of each split's images in the order of the shards.
+
+    Training images are shuffled over all shards; validation images keep the order of their names.
+
+    Args:
+        listing: of the images.
+        settings: of the shards.
+        growing: whether they come to a data set that has both splits.
+
+    Raises:
+        DataError: a split would be empty.
+    """
+    train, val = listing.in_split("train"), listing.in_split("val")
+    whole = listing.in_split("")
+    if not len(val):
+        # A source with a training split only is treated as if it had none.
+        whole = whole if len(whole) else train
+        chosen = np.array([_goes_to_val(listing.entry(i).name, settings) for i in whole], bool)
+        train, val = whole[~chosen], whole[chosen]
+    if not growing and (not len(train) or not len(val)):
+        raise DataError(
+            f"{listing.where}: {len(train)} images to train on and {len(val)} to validate with. "
+            "Both need some: add images, or change --val-share."
+        )
+    return {"train": seeds.generator(settings.seed, "prepare").permutation(train), "val": val}
+
+
+def _goes_to_val(name: str, settings: Settings) -> bool:
+    """By the name of class and file alone, so that an image stays where it is when others come."""
+    tail = "/".join(PurePosixPath(name).parts[-2:])
+    return seeds.derive(0, "val", tail) < settings.val_share * 2**63
+
+
+def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> Record:
+    """Write a part's shard and its index.
+
+    Args:
+        part: what to make.
+        destination: where the shard goes.
+        source: where the images are.
+        short_side_px: see `Settings`.
+
+    Raises:
+        StoreError: images cannot be read, or the shard cannot be written.
+    """
+    findings = Findings()
+    samples: list[Sample] = []
+    rows: list[tuple[int, ...]] = []
+    for number, entry in part.images:
+        data = read(source, entry)
+        try:
+            found = examine(data)
+        except DataError as error:
+            findings.reject(entry.name, error)
+            continue
+        findings.add(data, part.split, entry.label, found, part.show_share)
+        rows.append(seen(data, number, entry.label, part.split))
+        # Where it lies tells it from all others of its split, also from those added later.
+        key = sample_key(f"{part.shard.removesuffix('.tar')}-{len(samples):05d}", entry.name)
+        samples.append(Sample(key, entry.label, _jpeg(data, found, short_side_px)))
+    shard = write_shard(destination, part.shard, samples) if samples else None
+    return Record(part.split, shard, findings, np.array(rows, SEEN))
+
+
+def _jpeg(data: bytes, found: Examined, short_side_px: int | None) -> bytes:
+    """The file itself if it is a JPEG that need not be scaled down; else it is encoded anew."""
+    pixels = found.pixels
+    if short_side_px and min(pixels.shape[:2]) > short_side_px:
+        pixels = images.resize_short_side(pixels, short_side_px)
+    elif found.format == "JPEG":
+        return data
+    return images.encode_jpeg(pixels, JPEG_QUALITY)

@@ -1,0 +1,77 @@
+"""The members of a tar with their content, in one sequential pass that also takes its digest."""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from alexnet.preparation.sources.tar_scan import check_end, explained
+from alexnet.storage.store import Store
+
+PIECE_BYTES = 8 * 2**20
+"""Read from the store at once."""
+
+SLICE_BYTES = 2**16
+"""Of a piece, given to `tarfile` at once: it copies what is left of a slice with every read."""
+
+MAX_MEMBER_BYTES = 2**28
+"""Content of larger members is not read into memory: no image of `images.MAX_PIXELS` needs it."""
+
+
+class Content(NamedTuple):
+    """A regular file inside a tar."""
+
+    name: str
+    offset: int
+    """Of its first byte in the tar."""
+    length: int
+    data: bytes | None
+    """None if it is larger than `MAX_MEMBER_BYTES`."""
+
+
+class Walk:
+    """One pass over a tar. When it has ended, `sha256` is the digest of the whole file."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.where = f"{store.url}/{name}"
+        self.num_bytes = store.num_bytes(name)
+        self.sha256 = b""
+        self._hash, self._at = hashlib.sha256(), 0
+        self._piece, self._used = b"", 0
+
+    def __iter__(self) -> Iterator[Content]:
+        """Regular files in the order of the tar.
+
+        Raises:
+            StoreError: it cannot be read.
+            DataError: it is not an uncompressed tar, or is cut.
+        """
+        with (
+            explained(self._store, self._name, 0, self.num_bytes),
+            tarfile.open(fileobj=self, mode="r|", bufsize=SLICE_BYTES) as tar,  # type: ignore[call-overload]
+        ):
+            for member in tar:
+                if member.isfile():
+                    small = member.size <= MAX_MEMBER_BYTES
+                    file = tar.extractfile(member) if small else None
+                    data = file.read() if file else None
+                    yield Content(member.name, member.offset_data, member.size, data)
+                tar.members.clear()  # it would keep all of them
+            end = tar.offset
+        check_end(self._store, self._name, 0, self.num_bytes, end)
+        while self.read(PIECE_BYTES):
+            pass
+        self.sha256 = self._hash.digest()
+
+    def read(self, count: int) -> bytes:
+        """The next bytes of the file, at most `count`, none at its end; what `tarfile` asks for."""
+        if self._used == len(self._piece):
+            length = min(PIECE_BYTES, self.num_bytes - self._at)
+            self._piece = self._store.read(self._name, self._at, length) if length else b""
+            self._at += length
+            self._used = 0
+            self._hash.update(self._piece)
+        data = self._piece[self._used : self._used + count]
+        self._used += len(data)
+        return data

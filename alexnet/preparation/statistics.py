@@ -1,0 +1,285 @@
+"""What the images of a data set are like: found part by part, added up in any order."""
+
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet import images
+from alexnet.dataset.colour_statistics import ColourSums
+from alexnet.errors import DataError
+from alexnet.preparation import image_inspection
+from alexnet.preparation.image_inspection import Examined
+
+MAX_LISTED = 1000
+"""Rejected images and pairs of duplicates that are listed by name; all are counted."""
+
+MAX_THUMBNAILS = 120
+"""Pictures of the contact sheet."""
+
+THUMBNAIL_PX = 96
+
+SEEN = np.dtype([("hash", "<u8"), ("number", "<u8"), ("label", "<u4"), ("split", "u1")])
+"""What is kept of an image to find it again: the first 8 bytes of the SHA-256 of its file, its
+number, its label, its split. Among 10^6 images two different ones share a hash with a probability
+of 3 in 10^8, among 10^9 of 3 %."""
+
+PASS_BYTES = 256 * 2**20
+"""Memory of one pass over all hashes."""
+
+
+class Reject(NamedTuple):
+    """An image that cannot be used."""
+
+    name: str
+    reason: str
+    """One of `examine.Reason`."""
+    message: str
+
+
+class Thumbnail(NamedTuple):
+    """A small picture for the contact sheet."""
+
+    order: str
+    """Hash of the file: sheets show the smallest, so that any partition shows the same ones."""
+    label: int
+    jpeg: bytes
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found in a part of the images, or in all."""
+
+    counts: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Usable images by (split, label)."""
+    formats: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    """See `Examined.notes`."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Of all rejects."""
+    rejects: list[Reject] = field(default_factory=list)
+    """The first `MAX_LISTED` by name."""
+    short_sides: Counter[int] = field(default_factory=Counter)
+    """Images by short side, rounded down to a multiple of 32 px."""
+    file_bytes: Counter[int] = field(default_factory=Counter)
+    """Images by the power of two below their file size."""
+    colours: ColourSums = field(default_factory=ColourSums)
+    """Of the training split."""
+    thumbnails: list[Thumbnail] = field(default_factory=list)
+
+    @property
+    def num_usable(self) -> int:
+        """Images that can be used."""
+        return self.counts.total()
+
+    @property
+    def num_rejected(self) -> int:
+        """Images that cannot."""
+        return self.reasons.total()
+
+    def add(
+        self, data: bytes, split: str, label: int, found: Examined, show_share: float = 1.0
+    ) -> None:
+        """Count a usable image.
+
+        Args:
+            data: its file.
+            split: `train` or `val`.
+            label: its class.
+            found: of `examine`.
+            show_share: share of all images that is offered for the contact sheet; with a large
+                data set a small one, so that parts stay small.
+        """
+        self.counts[split, label] += 1
+        self.formats[found.format] += 1
+        self.notes.update(found.notes)
+        self.short_sides[min(found.pixels.shape[:2]) // 32 * 32] += 1
+        self.file_bytes[1 << (len(data).bit_length() - 1)] += 1
+        if split == "train":
+            self.colours.add(found.pixels)
+        order = sha256(data).hexdigest()[:16]
+        if int(order, 16) < show_share * 2**64:
+            small = images.resize_short_side(found.pixels, THUMBNAIL_PX)
+            self._show([Thumbnail(order, label, images.encode_jpeg(small, 80))])
+
+    def reject(self, name: str, error: DataError) -> None:
+        """Count an image that cannot be used."""
+        kind = image_inspection.reason(error)
+        self.reasons[kind] += 1
+        self._list([Reject(name, kind, str(error))])
+
+    def merge(self, other: "Findings") -> None:
+        """Count all that another part found."""
+        for mine, theirs in (
+            (self.counts, other.counts),
+            (self.formats, other.formats),
+            (self.notes, other.notes),
+            (self.reasons, other.reasons),
+            (self.short_sides, other.short_sides),
+            (self.file_bytes, other.file_bytes),
+        ):
+            mine.update(theirs)  # type: ignore[arg-type]
+        self.colours.merge(other.colours)
+        self._list(other.rejects)
+        self._show(other.thumbnails)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The same as JSON can hold it."""
+        return {
+            "counts": [[*key, count] for key, count in sorted(self.counts.items())],
+            "formats": self.formats,
+            "notes": self.notes,
+            "reasons": self.reasons,
+            "rejects": self.rejects,
+            "short_sides": list(self.short_sides.items()),
+            "file_bytes": list(self.file_bytes.items()),
+            "colours": asdict(self.colours),
+            "thumbnails": [
+                [order, label, b64encode(jpeg).decode()] for order, label, jpeg in self.thumbnails
+            ],
+        }
+
+    @classmethod
+    def from_plain(cls, tree: dict[str, Any]) -> "Findings":
+        """What `to_plain` gave."""
+        return cls(
+            counts=Counter({(split, label): count for split, label, count in tree["counts"]}),
+            formats=Counter(tree["formats"]),
+            notes=Counter(tree["notes"]),
+            reasons=Counter(tree["reasons"]),
+            rejects=[Reject(*fields) for fields in tree["rejects"]],
+            short_sides=Counter(dict(tree["short_sides"])),
+            file_bytes=Counter(dict(tree["file_bytes"])),
+            colours=ColourSums(**tree["colours"]),
+            thumbnails=[
+                Thumbnail(order, label, b64decode(jpeg))
+                for order, label, jpeg in tree["thumbnails"]
+            ],
+        )
+
+    def check_budget(self, max_reject_share: float) -> None:
+        """Refuse a data set of which too much cannot be used.
+
+        Raises:
+            DataError: more than this share is rejected.
+        """
+        total = self.num_usable + self.num_rejected
+        if self.num_rejected > max_reject_share * total:
+            common = ", ".join(f"{count} {kind}" for kind, count in self.reasons.most_common(3))
+            raise DataError(
+                f"{self.num_rejected} of {total} images cannot be used ({common}), more than a "
+                f"share of {max_reject_share:g}. See the report, mend them, or raise --max-rejects."
+            )
+
+    def check_complete(self, classes: tuple[str, ...]) -> None:
+        """Refuse a data set that cannot be trained on or validated with.
+
+        Raises:
+            DataError: a class has no training image, or there is no validation image.
+        """
+        for label, name in enumerate(classes):
+            if not self.counts["train", label]:
+                raise DataError(
+                    f"class {name!r} has no image to train on that can be used. Add some, or "
+                    "remove the class."
+                )
+        if not any(split == "val" for split, _ in self.counts):
+            raise DataError("no image to validate with can be used. Add some.")
+
+    def _list(self, rejects: list[Reject]) -> None:
+        self.rejects = sorted([*self.rejects, *rejects])[:MAX_LISTED]
+
+    def _show(self, thumbnails: list[Thumbnail]) -> None:
+        self.thumbnails = sorted([*self.thumbnails, *thumbnails])[:MAX_THUMBNAILS]
+
+
+def seen(data: bytes, number: int, label: int, split: str) -> tuple[int, int, int, int]:
+    """A row of dtype `SEEN`."""
+    return int.from_bytes(sha256(data).digest()[:8], "little"), number, label, split == "val"
+
+
+KINDS = ("conflicting labels", "in both splits", "repeated")
+
+
+class Duplicates(NamedTuple):
+    """Images whose files are the same to the byte."""
+
+    within: int
+    """Images that repeat another one of their split."""
+    across: int
+    """Validation images that are training images too: leaks."""
+    conflicts: int
+    """Groups of the same image under different labels."""
+    groups: list[list[int]]
+    """Numbers of the images of each group, the first `MAX_LISTED`: conflicts, then leaks first."""
+    kinds: list[str]
+    """What each group is: one of `KINDS`."""
+
+
+def duplicates(parts: Callable[[], Iterable[NDArray[np.void]]], total: int) -> Duplicates:
+    """Find equal files in as many passes over all hashes as memory asks for.
+
+    Args:
+        parts: gives arrays of dtype `SEEN`, the same ones each time it is called.
+        total: images in all of them.
+    """
+    passes = 1 + total * SEEN.itemsize // PASS_BYTES
+    within = across = conflicts = 0
+    groups: list[tuple[int, list[int]]] = []
+    for number in range(passes):
+        rows = [part[part["hash"] % passes == number] for part in parts()]
+        for group in _equal(np.concatenate(rows) if rows else np.zeros(0, SEEN)):
+            in_val = int(group["split"].sum())
+            leaks = in_val if in_val < len(group) else 0
+            conflict = len(np.unique(group["label"])) > 1
+            repeats_train = max(0, len(group) - in_val - 1)
+            across += leaks
+            within += repeats_train + max(0, in_val - 1)
+            conflicts += conflict
+            rank = 0 if conflict else 1 if leaks else 2
+            groups.append((rank, sorted(group["number"].tolist())))
+        groups = sorted(groups)[:MAX_LISTED]
+    return Duplicates(
+        within, across, conflicts, [group for _, group in groups], [KINDS[r] for r, _ in groups]
+    )
+
+
+def _equal(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
+    """Groups of two or more rows with the same hash."""
+    rows = rows[np.argsort(rows["hash"], kind="stable")]
+    starts = np.flatnonzero(np.diff(rows["hash"])) + 1
+    sizes = np.diff([0, *starts, len(rows)])
+    for start, size in zip([0, *starts], sizes, strict=True):
+        if size > 1:
+            yield rows[start : start + size]
+
+
+def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) -> dict[str, Any]:
+    """The report as JSON has it; without the thumbnails."""
+    splits = sorted({split for split, _ in findings.counts})
+    colour = findings.colours.colour() if findings.colours.pixels else None
+    return {
+        "usable": findings.num_usable,
+        "rejected": findings.num_rejected,
+        "classes": {
+            split: {name: findings.counts[split, label] for label, name in enumerate(classes)}
+            for split in splits
+        },
+        "formats": dict(sorted(findings.formats.items())),
+        "notes": dict(sorted(findings.notes.items())),
+        "reasons": dict(sorted(findings.reasons.items())),
+        "rejects": [reject._asdict() for reject in findings.rejects],
+        "short_side_px": {str(side): n for side, n in sorted(findings.short_sides.items())},
+        "file_bytes": {str(size): n for size, n in sorted(findings.file_bytes.items())},
+        "colour": {"mean": colour.mean, "std": colour.std, "axes": colour.axes} if colour else None,
+        "duplicates": {
+            "within_a_split": repeated.within,
+            "across_splits": repeated.across,
+            "conflicting_labels": repeated.conflicts,
+        },
+    }

@@ -1,0 +1,1 @@
+"""Champion or not: predictions, statistics, rules, decisions, and the aliases that follow."""

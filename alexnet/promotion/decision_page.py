@@ -1,0 +1,138 @@
+"""A decision as one page for people: the rules, and the images that changed sides."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet import augment, images
+from alexnet.dataset.shard_reader import ShardReader
+from alexnet.errors import DataError
+from alexnet.html_page import page, section
+from alexnet.loading.epoch_plan import Run
+from alexnet.promotion.decisions import Decision
+from alexnet.promotion.predictions import Predictions
+
+MOST_SHOWN = 24
+"""Images of each side."""
+
+SIDE_PX = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An image that one of two versions has right."""
+
+    jpeg: bytes
+    """Of `SIDE_PX`."""
+    label: str
+    champion: str
+    challenger: str
+    """What each of the two named."""
+
+
+def changed(
+    reader: ShardReader,
+    ids: NDArray[np.int64],
+    champion: Predictions,
+    challenger: Predictions,
+    classes: Sequence[str],
+) -> list[Changed]:
+    """The first of some images, to be shown.
+
+    Args:
+        reader: of the validation split.
+        ids: their positions in it.
+        champion: predictions of the split.
+        challenger: of the same.
+        classes: names, in label order.
+
+    Raises:
+        DataError, StoreError: they cannot be read.
+    """
+    found = []
+    for image in ids[:MOST_SHOWN].tolist():
+        view = augment.evaluate_view(_file(reader, image), SIDE_PX)
+        named = (classes[int(each[image])] for each in (champion.predicted, challenger.predicted))
+        label = classes[int(challenger.label[image])]
+        found.append(Changed(images.encode_jpeg(view), label, *named))
+    return found
+
+
+def to_html(
+    title: str, decision: Decision, gained: Sequence[Changed], lost: Sequence[Changed]
+) -> str:
+    """The page.
+
+    Args:
+        title: which version of which model.
+        decision: to be shown.
+        gained: images that the challenger alone has right.
+        lost: images that the champion alone has right.
+    """
+    return page(
+        f"{title}: {decision.kind}",
+        [
+            _headline(decision),
+            section("Rules", _rules(decision)),
+            section(f"Right now, and wrong before{_first(gained)}", _sheet(gained)),
+            section(f"Wrong now, and right before{_first(lost)}", _sheet(lost)),
+        ],
+    )
+
+
+def _headline(decision: Decision) -> str:
+    when = datetime.fromtimestamp(decision.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    rows = [
+        ("Decision", f"{decision.number}, {when}, by {decision.by}"),
+        ("Champion before", _version(decision.before.champion)),
+        ("Champion after", _version(decision.after.champion)),
+    ]
+    if decision.reason:
+        rows.append(("Reason given", decision.reason))
+    cells = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
+    return f"<table>{cells}</table>"
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"
+
+
+def _rules(decision: Decision) -> str:
+    if not decision.verdicts:
+        return ""
+    head = "<tr><th>rule</th><th>found</th><th>wanted</th><th></th></tr>"
+    rows = "".join(
+        f"<tr><td>{escape(each.rule)}</td><td>{escape(each.found)}</td>"
+        f"<td>{escape(each.wanted)}</td>"
+        f"<td{'' if each.holds else ' class=bad'}>{'yes' if each.holds else 'NO'}</td></tr>"
+        for each in decision.verdicts
+    )
+    return f'<div class="wide"><table>{head}{rows}</table></div>'
+
+
+def _first(shown: Sequence[Changed]) -> str:
+    return f" (the first {MOST_SHOWN})" if len(shown) == MOST_SHOWN else ""
+
+
+def _sheet(shown: Sequence[Changed]) -> str:
+    figures = "".join(
+        f'<figure><img alt="" src="data:image/jpeg;base64,{b64encode(each.jpeg).decode()}">'
+        f"<figcaption>{escape(each.label)}: {escape(each.champion)} before, "
+        f"{escape(each.challenger)} now</figcaption></figure>"
+        for each in shown
+    )
+    return f'<div class="sheet">{figures}</div>' if figures else ""
+
+
+def _file(reader: ShardReader, image: int) -> bytes:
+    shard = int(np.searchsorted(reader.ends, image, side="right"))
+    first = image - (int(reader.ends[shard - 1]) if shard else 0)
+    (sample,) = reader.read(Run(shard, first, 1))
+    if sample.problem:
+        raise DataError(sample.problem)
+    return sample.data

@@ -1,0 +1,1 @@
+"""When to retrain, what was retrained, and what a retraining may take."""

@@ -1,0 +1,196 @@
+"""Retrainings of a registered model: what each was for, what came of it, and what is next.
+
+Each is a file with a number in the storage. It is written before a step is begun and after it is
+done, so whoever finds it knows where to go on.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from alexnet.config import RunConfig
+from alexnet.errors import RetrainingError
+from alexnet.storage.store import Store
+
+State = Literal["training", "judging", "ended"]
+
+Outcome = Literal["", "promoted", "refused", "waits for approval", "too long", "given up"]
+"""What came of it; the first, as long as nothing has. One that waits for approval has not ended."""
+
+
+class Ingredients(NamedTuple):
+    """What decides what a training learns."""
+
+    manifest_digest: str
+    recipe_digest: str
+    """`RunConfig.recipe_digest()`."""
+    git_commit: str
+
+    def differences(self, other: "Ingredients", *, code_counts: bool) -> list[str]:
+        """Names of those that are not the same."""
+        names = {"data": 0, "configuration": 1, "code": 2}
+        if not code_counts:
+            del names["code"]
+        return [name for name, i in names.items() if self[i] != other[i]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retraining:
+    """One file."""
+
+    number: int
+    """From 1."""
+    ingredients: Ingredients
+    reason: str
+    """Why it was begun."""
+    run_name: str
+    """Of its training."""
+    parent: int | None = None
+    """Version whose weights the training begins with; None: random ones."""
+    parent_weights: str = ""
+    """SHA-256 (hex) of them."""
+    state: State = "training"
+    version: int | None = None
+    """That the training has made."""
+    outcome: Outcome = ""
+    begun_ms: int = field(default_factory=lambda: time.time_ns() // 10**6)
+    """Since 1970."""
+    ended_ms: int | None = None
+    cost: float = 0.0
+    """Of its training, by `[price]`."""
+    currency: str = ""
+    """Of the cost; empty where there are no prices."""
+
+    def ended(self, outcome: Outcome) -> "Retraining":
+        """The same, with what came of it."""
+        now_ms = time.time_ns() // 10**6
+        return dataclasses.replace(self, state="ended", outcome=outcome, ended_ms=now_ms)
+
+
+class Plan(NamedTuple):
+    """What is to be done."""
+
+    action: Literal["train", "continue", "skip"]
+    reason: str
+
+
+def plan(
+    done: Sequence[Retraining],
+    wanted: Ingredients,
+    champion: tuple[int, Ingredients] | None,
+    *,
+    code_counts: bool,
+) -> Plan:
+    """Whether to retrain, and why.
+
+    Args:
+        done: all that were, in order.
+        wanted: what would be trained with now.
+        champion: number and ingredients of the version that would have to be beaten.
+        code_counts: whether other code is a reason.
+    """
+
+    def new(other: Ingredients) -> list[str]:
+        return wanted.differences(other, code_counts=code_counts)
+
+    last = done[-1] if done else None
+    if last and last.state != "ended" and _can_go_on(last, wanted):
+        why = last.outcome or f"was interrupted while {last.state}"
+        return Plan("continue", f"retraining {last.number} {why}")
+    if champion and not new(champion[1]):
+        return Plan("skip", f"champion version {champion[0]} has the same {_same(code_counts)}")
+    if last and not new(last.ingredients):
+        return Plan(
+            "skip", f"retraining {last.number} had the same {_same(code_counts)}: {last.outcome}"
+        )
+    before = champion[1] if champion else last.ingredients if last else None
+    return Plan("train", f"new {' and '.join(new(before))}" if before else "the first training")
+
+
+def _can_go_on(last: Retraining, wanted: Ingredients) -> bool:
+    """Newer data waits until the one under way has ended; but a person may not answer for weeks."""
+    if last.outcome == "waits for approval":
+        return last.ingredients.manifest_digest == wanted.manifest_digest
+    return last.ingredients.recipe_digest == wanted.recipe_digest
+
+
+def _same(code_counts: bool) -> str:
+    return "data, configuration and code" if code_counts else "data and configuration"
+
+
+def url(config: RunConfig) -> str:
+    """The folder of a registered model's retrainings; no run has a name like it."""
+    return f"{config.cluster.storage_url}/_retraining/{config.registry.model_name}"
+
+
+FOLDER = "retrainings/"
+
+
+def write(store: Store, retraining: Retraining) -> None:
+    """Put it in the folder, in place of what was there of it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    text = json.dumps(dataclasses.asdict(retraining), indent=1) + "\n"
+    store.write(f"{FOLDER}{retraining.number:06d}.json", text.encode())
+
+
+def read(store: Store) -> list[Retraining]:
+    """All of them, in order.
+
+    Raises:
+        RetrainingError: one is damaged.
+        StoreError: the store cannot be reached.
+    """
+    return [_read(store, name) for name in store.list() if name.startswith(FOLDER)]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When somebody last looked whether there was anything to do."""
+
+    time_ms: int
+    """Since 1970."""
+    action: str
+    """Of the plan that came of it."""
+    reason: str
+
+
+LOOK = "look.json"
+
+
+def write_look(store: Store, plan: Plan) -> None:
+    """Keep that somebody has looked now, and what came of it; a skip leaves no other trace.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    look = Look(time.time_ns() // 10**6, *plan)
+    store.write(LOOK, (json.dumps(dataclasses.asdict(look)) + "\n").encode())
+
+
+def read_look(store: Store) -> Look | None:
+    """The last look; None before the first.
+
+    Raises:
+        RetrainingError: it is damaged.
+        StoreError: the store cannot be reached.
+    """
+    if not store.exists(LOOK):
+        return None
+    try:
+        return Look(**json.loads(store.read(LOOK)))
+    except (ValueError, TypeError) as error:
+        raise RetrainingError(f"{store.url}/{LOOK}: damaged: {error}. Delete it.") from error
+
+
+def _read(store: Store, name: str) -> Retraining:
+    try:
+        tree = json.loads(store.read(name))
+        return Retraining(**{**tree, "ingredients": Ingredients(*tree["ingredients"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise RetrainingError(f"{store.url}/{name}: damaged: {error}. Restore it.") from error

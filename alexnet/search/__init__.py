@@ -1,0 +1,1 @@
+"""Hyperparameter search: its space of values, and the record of its trials."""

@@ -1,0 +1,1 @@
+"""What a run reports: events, the account of an epoch, S3 requests, cost, Prometheus metrics."""

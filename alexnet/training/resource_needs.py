@@ -1,0 +1,185 @@
+"""What a training will need, reckoned before it starts: counts, memory, disks.
+
+Estimates are rough and say so; they are to find what cannot go well, not to predict what it takes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from alexnet.config import RunConfig
+from alexnet.loading.data_loader import PARTS_AHEAD
+from alexnet.loading.epoch_plan import share
+
+GIB = 2**30
+
+PROCESS_BYTES = 400 * 2**20
+"""Of a worker or loader process before it has any data: Python, torch, and Ray or OpenCV."""
+
+STATE_COPIES = 4
+"""Of the weights in a worker's memory: themselves, gradients, momentum, and DDP's buckets."""
+
+BYTES_PER_WEIGHT = 4
+
+CHECKPOINT_COPIES = 2
+"""Of the weights in a checkpoint: themselves and the momentum."""
+
+
+class Finding(NamedTuple):
+    """What one check has found."""
+
+    level: Literal["ok", "warn", "FAIL", "skip"]
+    name: str
+    text: str
+    """One line; of what is not well, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node has, in bytes."""
+
+    name: str
+    cpus: int
+    gpus: int
+    memory_free: int
+    shared_memory_free: int
+    temporary_free: int
+    """In the folder where checkpoints are put together."""
+    cache_free: int
+    """Under `data.cache_dir`."""
+
+
+def line(finding: Finding) -> str:
+    """The finding as it is printed."""
+    return f"{finding.level:<5} {finding.name:<14} {finding.text}"
+
+
+def counts(config: RunConfig, max_workers: int, train_shards: int, val_images: int) -> Finding:
+    """Whether every worker and loader process has something to do."""
+    streams, loaders = config.data.num_streams, max(1, config.data.loader_processes)
+    readers = max_workers * loaders
+    if streams < max_workers:
+        return Finding(
+            "FAIL",
+            "counts",
+            f"data.num_streams = {streams}: {max_workers} workers need one each. Raise it to "
+            f"{readers}, a divisor of train.global_batch_size.",
+        )
+    if streams < readers:
+        return Finding(
+            "warn",
+            "counts",
+            f"data.num_streams = {streams}: {max_workers} workers with {loaders} loader processes "
+            f"each would use {readers}. Lower data.loader_processes, or raise it for a new run.",
+        )
+    if val_images < max_workers:
+        return Finding(
+            "warn",
+            "counts",
+            f"{val_images} validation images for {max_workers} workers: some have none. Use fewer "
+            "workers, or more images.",
+        )
+    return Finding(
+        "ok",
+        "counts",
+        f"{streams} streams over {train_shards} shards for {max_workers} workers with {loaders} "
+        "loader processes each",
+    )
+
+
+def workers_on(config: RunConfig, node: Node, max_workers: int, *, use_gpu: bool) -> int:
+    """The most workers that Ray may put on a node."""
+    room = node.gpus if use_gpu else node.cpus // config.cluster.cpus_per_worker
+    return min(max_workers, room)
+
+
+def worker_bytes(config: RunConfig, workers: int, sample_bytes: float, num_weights: int) -> int:
+    """Memory of a worker with its loader processes, at most.
+
+    Args:
+        config: the run.
+        workers: that share the streams; fewer of them hold more each.
+        sample_bytes: mean size of an encoded image.
+        num_weights: of the network.
+    """
+    streams = max(len(share(config.data.num_streams, r, workers)) for r in range(workers))
+    loaders = config.data.loader_processes
+    windows = streams * config.data.window_samples * sample_bytes
+    ahead = max(1, loaders) * config.data.read_ahead_mib * 2**20
+    state = num_weights * BYTES_PER_WEIGHT * STATE_COPIES
+    return int((1 + loaders) * PROCESS_BYTES + windows + ahead + state)
+
+
+def shared_bytes(config: RunConfig, workers: int) -> int:
+    """Shared memory of a worker: the decoded batches that its loader processes have ready."""
+    if not config.data.loader_processes:
+        return 0
+    batch = math.ceil(config.train.global_batch_size / workers)
+    return (PARTS_AHEAD + 1) * batch * config.data.image_px**2 * 3
+
+
+def checkpoint_bytes(num_weights: int) -> int:
+    """Size of a checkpoint."""
+    return num_weights * BYTES_PER_WEIGHT * CHECKPOINT_COPIES
+
+
+def memory(config: RunConfig, node: Node, on_node: int, need: int) -> Finding:
+    """Whether a node's memory holds its workers."""
+    return _fits(
+        "memory",
+        node.name,
+        on_node * need,
+        node.memory_free,
+        f"for {on_node} workers",
+        f"Lower data.window_samples = {config.data.window_samples}, data.read_ahead_mib = "
+        f"{config.data.read_ahead_mib} or data.loader_processes = {config.data.loader_processes}.",
+    )
+
+
+def shared_memory(node: Node, on_node: int, need: int) -> Finding:
+    """Whether /dev/shm holds the batches of a node's workers."""
+    return _fits(
+        "shared memory",
+        node.name,
+        on_node * need,
+        node.shared_memory_free,
+        f"for the batches of {on_node} workers",
+        "Give the container more (--shm-size, or an emptyDir of medium Memory).",
+    )
+
+
+def disks(config: RunConfig, node: Node, num_weights: int) -> list[Finding]:
+    """Whether a node's disks hold a checkpoint's copy and the cache."""
+    found = [
+        _fits(
+            "temporary disk",
+            node.name,
+            checkpoint_bytes(num_weights),
+            node.temporary_free,
+            "for a checkpoint",
+            "Free some, or set TMPDIR.",
+        )
+    ]
+    if config.data.cache_gib:
+        found.append(
+            _fits(
+                "cache disk",
+                node.name,
+                int(config.data.cache_gib * GIB),
+                node.cache_free,
+                f"in {config.data.cache_dir}",
+                f"Lower data.cache_gib = {config.data.cache_gib:g}, or set data.cache_dir.",
+            )
+        )
+    return found
+
+
+def _fits(name: str, node: str, need: int, free: int, what: str, advice: str) -> Finding:
+    text = f"{node}: {_amount(need)} {what}, {_amount(free)} free"
+    if need > free:
+        return Finding("FAIL", name, f"{text}. {advice}")
+    return Finding("ok", name, text)
+
+
+def _amount(num_bytes: int) -> str:
+    return f"{num_bytes / GIB:.1f} GiB" if num_bytes >= GIB else f"{num_bytes / 2**20:.0f} MiB"

@@ -1,0 +1,69 @@
+"""What is at work: retrainings, searches and runs by their leases, and the cluster's jobs."""
+
+import os
+import time
+from datetime import UTC, datetime
+
+from alexnet.adapters.object_store import open_store
+from alexnet.adapters.ray_jobs import Jobs
+from alexnet.config import RunConfig
+from alexnet.errors import ClusterError
+from alexnet.retraining import records
+from alexnet.storage import lease
+from alexnet.storage.lease import Holder
+
+SILENT_S = 6 * lease.TTL_S
+"""Who has not renewed a lease for so long is gone; longer than a lease lasts, for clocks differ."""
+
+
+def lines(config: RunConfig) -> list[str]:
+    """One for each, the model's own retraining first.
+
+    Raises:
+        AlexNetError: the storage cannot be reached, or what is there is damaged.
+    """
+    storage = open_store(config.cluster.storage_url)
+    found = [name for name in storage.list() if name.endswith(f"/{lease.NAME}")]
+    own = f"_retraining/{config.registry.model_name}/{lease.NAME}"
+    told = []
+    for name in sorted(found, key=lambda name: (name != own, name)):
+        folder = name.removesuffix(f"/{lease.NAME}")
+        holder = lease.read(open_store(f"{storage.url}/{folder}"))
+        if holder and not _is_gone(holder):
+            what = _retraining(config) if name == own else _named(folder, holder)
+            seen = when(holder.renewed_ms)
+            told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
+    return told + _jobs()
+
+
+def _is_gone(holder: Holder) -> bool:
+    return holder.is_dead or time.time() - holder.renewed_ms / 1000 > SILENT_S
+
+
+def _retraining(config: RunConfig) -> str:
+    begun = records.read(open_store(records.url(config)))
+    last = begun[-1] if begun and begun[-1].state != "ended" else None
+    return f"retraining {last.number}, {last.state}" if last else "planning"
+
+
+def _named(folder: str, holder: Holder) -> str:
+    kind, _, name = folder.rpartition("/")
+    if kind == "_retraining":
+        return f"retraining of {name}"
+    return f"search {name}" if kind == "_search" else f"run {folder}, step {holder.step}"
+
+
+def when(time_ms: int) -> str:
+    """A time for people; in milliseconds since 1970."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _jobs() -> list[str]:
+    """Of the cluster that `RAY_API_SERVER_ADDRESS` names."""
+    address = os.environ.get("RAY_API_SERVER_ADDRESS")
+    if not address:
+        return []
+    try:
+        return [f"job {each}" for each in Jobs(address).unfinished()]
+    except ClusterError as error:  # the rest of the screen is still true
+        return [f"jobs: {error}"]

@@ -1,0 +1,111 @@
+"""The steps of a retraining: plan, train, judge. Each is written down, and may be done again."""
+
+import dataclasses
+
+from alexnet.adapters import console
+from alexnet.adapters.mlflow_registry import WEIGHTS, Registry
+from alexnet.config import RunConfig
+from alexnet.retraining import records
+from alexnet.retraining.limits import Limits
+from alexnet.retraining.records import Ingredients, Outcome, Plan, Retraining
+from alexnet.runs import code_version
+from alexnet.storage.lease import Lease
+from alexnet.storage.store import Store
+from pipelines.steps import data_set, promotion, retraining_stages
+from pipelines.steps.stop_request import StopRequest
+
+OUTCOMES: dict[int, Outcome] = {
+    promotion.DONE: "promoted",
+    promotion.REFUSED: "refused",
+    promotion.WAITING: "waits for approval",
+}
+"""By exit status of a promotion."""
+
+
+class Steps:
+    """Of the retrainings of one registered model."""
+
+    def __init__(self, config: RunConfig, store: Store, *, require_approval: bool) -> None:
+        """Do nothing yet.
+
+        Args:
+            config: of what is trained, as it is wanted now.
+            store: folder of the retrainings.
+            require_approval: promote only what a person has approved.
+        """
+        self._config, self._store, self._require_approval = config, store, require_approval
+        self._registry = Registry(config.registry.model_name)
+        _, manifest = data_set.opened(config)
+        self._wanted = Ingredients(manifest.digest, config.recipe_digest(), code_version.current())
+        self._console = console.opened()
+        self.stop = StopRequest(self._console.say)
+
+    def plan(self) -> tuple[Plan, list[Retraining]]:
+        """What is to be done, and what was done."""
+        done, version = records.read(self._store), self._registry.held("champion")
+        champion = None
+        if version:
+            names = ("manifest_digest", "recipe_digest", "git_commit")
+            champion = version.number, Ingredients(*(version.tags.get(name, "") for name in names))
+        code_counts = self._config.retrain.on_code_change
+        return records.plan(done, self._wanted, champion, code_counts=code_counts), done
+
+    def run(self, lease: Lease) -> int:
+        """Do it; the exit status.
+
+        Raises:
+            AlexNetError: something that the user can mend; the next call goes on.
+        """
+        plan, done = self.plan()
+        records.write_look(self._store, plan)
+        self._console.say(f"{self._registry.name}: {plan.action}: {plan.reason}")
+        if plan.action == "skip":
+            return 0
+        current = done[-1] if plan.action == "continue" else self._begin(plan, done, lease)
+        if current.state == "training":
+            limits = Limits(self._config.retrain, current.begun_ms)
+            version = retraining_stages.train(
+                self._config, self._registry, current, limits, self.stop, self._console
+            )
+            if not version:
+                return self._stopped(current, lease)
+            current = dataclasses.replace(current, state="judging", version=version.number)
+            self._write(current, lease)
+        return self._judge(current, lease)
+
+    def _begin(self, plan: Plan, done: list[Retraining], lease: Lease) -> Retraining:
+        if done and done[-1].state != "ended":
+            self._write(done[-1].ended("given up"), lease)
+        number = len(done) + 1
+        begun = Retraining(
+            number=number,
+            ingredients=self._wanted,
+            reason=plan.reason,
+            run_name=f"{self._config.name}-retraining-{number:04d}",
+        )
+        champion = self._registry.held("champion") if self._config.retrain.warm_start else None
+        if champion:
+            begun = dataclasses.replace(
+                begun, parent=champion.number, parent_weights=champion.tags[WEIGHTS]
+            )
+        self._write(begun, lease)
+        return begun
+
+    def _stopped(self, current: Retraining, lease: Lease) -> int:
+        if self.stop.signal:
+            return 128 + self.stop.signal
+        self._write(current.ended("too long"), lease)
+        return promotion.REFUSED
+
+    def _judge(self, current: Retraining, lease: Lease) -> int:
+        known, say = (self._config, self._registry, current), self._console.say
+        status = retraining_stages.judge(*known, say, approval=self._require_approval)
+        outcome = OUTCOMES[status]
+        waits = dataclasses.replace(current, outcome=outcome)
+        self._write(waits if status == promotion.WAITING else current.ended(outcome), lease)
+        say(f"retraining {current.number}: version {current.version} {outcome}")
+        return status
+
+    def _write(self, current: Retraining, lease: Lease) -> None:
+        lease.check()
+        records.write(self._store, retraining_stages.with_cost(self._config, current))

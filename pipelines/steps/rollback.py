@@ -1,0 +1,26 @@
+"""Back to the champion of before."""
+
+from alexnet.adapters.mlflow_registry import Registry
+from alexnet.promotion import decisions
+from alexnet.promotion.aliases import Succession
+
+
+def roll_back(succession: Succession, registry: Registry, reason: str, *, dry_run: bool) -> int:
+    """Make the champion of before champion again; the exit status.
+
+    Raises:
+        PromotionError: there was none.
+        ArtifactError: it is not any more what was registered.
+        AlexNetError: a server does not answer.
+    """
+    made = succession.log.read() if dry_run else succession.settle()
+    decision = decisions.rollback(made, reason)
+    back = registry.find(str(decision.after.champion))
+    with registry.fetched(back):  # its files are checked before it serves again
+        pass
+    if dry_run:
+        succession.say(f"{back.shown}: would be champion again")
+        return 0
+    succession.decide(decision)
+    succession.say(f"{back.shown}: is champion again, decision {decision.number}")
+    return 0

@@ -1,0 +1,107 @@
+"""One trial of a search: a training that tells its epochs, and registers nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alexnet.adapters import console
+from alexnet.adapters.object_store import open_store
+from alexnet.adapters.ray_cluster import Resources
+from alexnet.background import Talking
+from alexnet.config import RunConfig
+from alexnet.errors import AlexNetError, DivergedError
+from alexnet.runs import run_record
+from alexnet.search.record import Ended, Epoch, Outcome
+from alexnet.storage.store import Store
+from alexnet.telemetry import event_journal
+from alexnet.telemetry.events import Event
+from pipelines.steps import open_session, run_inputs, training
+from pipelines.steps.stop_request import StopRequest
+from pipelines.steps.training_metrics import Metering
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a trial needs to know."""
+
+    config: RunConfig
+    """With the trial's values, on the search's manifest, and with a name of its own."""
+    nested_in: str
+    """MLflow's id of the search."""
+    resources: Resources
+    ended: Ended | None = None
+    """What came of it before; it then only tells its epochs again."""
+
+
+class Trial:
+    """A trial at work in a thread of this process."""
+
+    def __init__(self, task: Task) -> None:
+        """Begin."""
+        self._task = task
+        self._console = console.opened()
+        self._stop = StopRequest(self._console.say)
+        self._last: Epoch | None = None
+        self._talking: Talking[Epoch | Ended] = Talking("trial", self._work)
+
+    def next(self, patience_s: float) -> Epoch | Ended | None:
+        """What it says next; None if that takes longer."""
+        return self._talking.next(patience_s)
+
+    def stop(self) -> None:
+        """End it if it has not ended, with a checkpoint."""
+        self._stop.ask("the search")
+        self._talking.join()
+
+    def _work(self, say: Callable[[Epoch | Ended], None]) -> None:
+        self._say = say
+        try:
+            say(self._train())
+        except AlexNetError as error:
+            outcome: Outcome = "diverged" if isinstance(error, DivergedError) else "failed"
+            say(Ended(outcome, str(error)))
+
+    def _train(self) -> Ended:
+        config, say = self._task.config, self._console.say
+        run = open_store(f"{config.cluster.storage_url}/{config.run.name}")
+        self._replay(run)
+        status = run_record.read(run).status if run.exists(run_record.NAME) else ""
+        if status == "FINISHED":
+            return Ended("finished", last=self._last)
+        if self._task.ended and status != "RUNNING":
+            return self._task.ended
+        inputs = run_inputs.prepare(config, nested_in=self._task.nested_in)
+        with open_session.opened(inputs, self._stop.event.set, say, instead="") as current:
+            if self._task.ended:  # it was killed while it ended
+                current.stop("KILLED")
+                return self._task.ended
+            metering = Metering(current, self._task.resources)
+            watchers = (self._console.show, current.watch, metering.watch, self._watch)
+            if training.fit(current, self._task.resources, self._stop, watchers) != "done":
+                current.stop("KILLED")
+                return Ended("")  # whoever has stopped it knows why
+            current.catch_up(self._stop.event)
+            current.finish()
+            metering.look_again()
+        if not self._last:  # its word was lost with the actor that passes words on
+            self._replay(run)
+        return Ended("finished", last=self._last)
+
+    def _replay(self, run: Store) -> None:
+        """Tell the epochs of when it was at work before."""
+        for event in event_journal.read(run):
+            self._watch(event)
+
+    def _watch(self, event: Event) -> None:
+        """Tell an epoch; the last one with the end, before which nobody may stop the trial."""
+        if event.kind != "evaluated":
+            return
+        epoch = Epoch(round(event.epoch), event.metrics["val/top1"], event.metrics["val/loss"])
+        if event.step == event.steps:
+            self._last = epoch
+        else:
+            self._say(epoch)
+
+
+def begin(tasks: list[Task], number: int) -> Trial:
+    """Begin the trial with a number."""
+    return Trial(tasks[number])

@@ -1,0 +1,109 @@
+"""One training, from what was checked to a version of the registered model."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from alexnet.adapters import ray_cluster, ray_runner
+from alexnet.adapters.console import Console
+from alexnet.telemetry.events import Event
+from alexnet.training.loop import End
+from pipelines.steps import open_session, preflight, registration, training_report
+from pipelines.steps.run_inputs import Inputs
+from pipelines.steps.run_session import Session
+from pipelines.steps.stop_request import StopRequest
+from pipelines.steps.training_metrics import Metering
+
+Watch = Callable[[Event, float], None]
+"""Takes an event of a training, and what the run has cost by then."""
+
+
+def run(
+    inputs: Inputs,
+    stop: StopRequest,
+    console: Console,
+    watchers: Sequence[Watch] = (),
+) -> training_report.Result | None:
+    """Train, register, and say what came of it.
+
+    Args:
+        inputs: of the run.
+        stop: ends it before its end, with a checkpoint.
+        console: shows what happens.
+        watchers: called with each event and what the run has cost by then, too.
+
+    Returns:
+        None if it was ended before its end.
+
+    Raises:
+        AlexNetError: something that the user can mend; the same command goes on.
+    """
+    begun = time.monotonic()
+    ray_cluster.connect()
+    try:
+        resources = ray_cluster.claim(inputs.config.cluster)
+        preflight.quick(inputs.config, inputs.manifest, resources, console.say)
+        opened = open_session.opened(inputs, stop.event.set, console.say)
+        with stop.on_signals(), opened as current:
+            console.run = inputs.record.name
+            console.say(training_report.opening(inputs, resources))
+            try:
+                result = _train(current, resources, stop, console, watchers)
+            finally:
+                console.close()
+                ray_cluster.disconnect()  # no worker is left when another may take the run
+            if not result:
+                current.stop("KILLED")
+                console.say(training_report.stopped(current, stop.why))
+                return None
+    finally:
+        ray_cluster.disconnect()
+    console.say(training_report.closing(result, time.monotonic() - begun, current))
+    return result
+
+
+def _train(
+    current: Session,
+    resources: ray_cluster.Resources,
+    stop: StopRequest,
+    console: Console,
+    watchers: Sequence[Watch],
+) -> training_report.Result | None:
+    """Train to the end and register what came of it; None if somebody wanted it to stop."""
+    metering = Metering(current, resources)
+
+    def told(watch: Watch) -> Callable[[Event], None]:
+        return lambda event: watch(event, current.spending.cost.total)
+
+    watching = (console.show, current.watch, metering.watch, *map(told, watchers))
+    try:
+        end = fit(current, resources, stop, watching)
+        return registration.run(current, stop, console.say) if end == "done" else None
+    finally:
+        metering.look_again()
+
+
+def fit(
+    current: Session,
+    resources: ray_cluster.Resources,
+    stop: StopRequest,
+    watchers: tuple[Callable[[Event], None], ...],
+) -> End:
+    """Train to the end, or until `stop`, and register nothing.
+
+    Args:
+        current: the session on the run.
+        resources: that it gets of the cluster.
+        stop: ends it before its end, with a checkpoint.
+        watchers: called with each event; the session's own among them.
+    """
+    end = ray_runner.train(
+        current.inputs.config,
+        current.inputs.manifest,
+        current.inputs.store,
+        checkpoints=current.checkpoints,
+        resources=resources,
+        watchers=watchers,
+        stop=stop.event,
+    )
+    current.lease.check()
+    return end

@@ -1,0 +1,72 @@
+"""The page says what the figures say, needs nothing but itself, and trusts no name."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from alexnet import images
+from alexnet.errors import DataError
+from alexnet.preparation.image_inspection import examine
+from alexnet.preparation.report import Report, to_html
+from alexnet.preparation.statistics import Duplicates, Findings
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags, addresses and text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.words = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def page():
+    found = Findings()
+    picture = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    for label, split in ((0, "train"), (1, "train"), (0, "val")):
+        data = images.encode_jpeg(picture + label)
+        found.add(data, split, label, examine(data))
+    for number in range(3):
+        found.reject(f"{EVIL}-{number}.jpg", DataError("an empty file: no image"))
+    classes = (EVIL, "dog")
+    repeated = Duplicates(1, 0, 0, [[0, 1]], ["repeated"])
+    groups = [[f"{EVIL}-one", f"{EVIL}-two"]]
+    return Page(to_html(Report(EVIL, classes, found, repeated, groups, (f"{EVIL} is altered",))))
+
+
+def test_names_from_the_data_are_text(page):
+    assert "script" not in page.tags
+    assert page.words.count(f"Data set {EVIL}") == 2  # title and heading
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert page.addresses
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
+
+
+def test_every_reject_class_repetition_and_problem_is_listed(page):
+    assert {f"{EVIL}-one", f"{EVIL}-two", f"{EVIL} is altered"} <= set(page.words)
+    assert all(f"{EVIL}-{number}.jpg" in page.words for number in range(3))
+    assert "dog" in page.words
+
+
+def test_figures_are_those_of_the_findings(page):
+    at = page.words.index("Usable images")
+    assert page.words[at + 1] == "3"
+    assert page.words[page.words.index("Rejected files") + 1] == "3"
+
+
+def test_sizes_are_in_units_people_read(page):
+    assert any(word.endswith(" KiB") for word in page.words)
+    assert "64 to 95 px" in page.words
