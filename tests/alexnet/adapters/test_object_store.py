@@ -45,6 +45,7 @@ def use_endpoint(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
+    """Stores that are opened after this give up after a second."""
     monkeypatch.setattr("alexnet.adapters.object_store.s3.DEADLINE_S", 1.0)
 
 
@@ -290,7 +291,7 @@ def test_throttling_that_passes_is_waited_out(s3_store, s3, use_endpoint):
 
 
 @pytest.mark.slow
-def test_throttling_that_lasts_is_named(s3_store, s3, use_endpoint, impatient):
+def test_throttling_that_lasts_is_named(impatient, s3_store, s3, use_endpoint):
     with faulty_proxy(s3.endpoint, faults=1000, answer=THROTTLED) as proxy:
         use_endpoint(proxy.url)
         with pytest.raises(StoreError, match=r"answers SlowDown, over and over\. Try later"):
@@ -300,7 +301,7 @@ def test_throttling_that_lasts_is_named(s3_store, s3, use_endpoint, impatient):
 @pytest.mark.slow
 @pytest.mark.parametrize("use", ["read", "write", "list", "exists", "check_writable", "upload"])
 def test_an_endpoint_that_refuses_connections_is_named(
-    s3_store, use_endpoint, impatient, tmp_path, use
+    impatient, s3_store, use_endpoint, tmp_path, use
 ):
     (tmp_path / "file").write_bytes(b"x")
     args = {
@@ -315,7 +316,7 @@ def test_an_endpoint_that_refuses_connections_is_named(
 
 
 @pytest.mark.slow
-def test_an_address_that_leads_nowhere_is_named(s3_store, use_endpoint, impatient, monkeypatch):
+def test_an_address_that_leads_nowhere_is_named(impatient, s3_store, use_endpoint, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "*")
     use_endpoint("http://192.0.2.1:9000")  # reserved for documentation: RFC 5737
     with pytest.raises(StoreError, match="http://192.0.2.1:9000 does not answer"):
@@ -324,7 +325,7 @@ def test_an_address_that_leads_nowhere_is_named(s3_store, use_endpoint, impatien
 
 @pytest.mark.slow
 @pytest.mark.parametrize("use", ["read", "upload"])
-def test_a_server_that_is_silent_is_named(s3_store, s3, use_endpoint, impatient, tmp_path, use):
+def test_a_server_that_is_silent_is_named(impatient, s3_store, s3, use_endpoint, tmp_path, use):
     (tmp_path / "file").write_bytes(b"x")
     with faulty_proxy(s3.endpoint, faults=1000) as proxy:
         use_endpoint(proxy.url)
