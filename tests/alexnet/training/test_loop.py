@@ -67,6 +67,32 @@ def test_a_run_stopped_at_any_step_goes_on_from_it_to_the_same_bits(train, steps
     assert torch.equal(weights(resumed), weights(undisturbed))
 
 
+class Preempted(LocalWorker):
+    """Its node is about to be taken away, from some step on."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.steps_left = step
+
+    def preempted(self):
+        self.steps_left -= 1
+        return self.steps_left <= 0
+
+
+@pytest.mark.parametrize("step", [1, 5, 8])
+def test_before_its_node_is_taken_away_a_run_leaves_a_checkpoint_and_goes_on_from_it(
+    train, monkeypatch, step
+):
+    monkeypatch.setattr("alexnet.training.loop.LOOK_S", 0)
+    undisturbed = train(folder="undisturbed")
+    preempted = train(worker=Preempted(step))
+    assert preempted.end == "preempted"
+    assert preempted.checkpoints.steps()[-1] == preempted.step == step
+    resumed = train()
+    assert (resumed.end, resumed.step) == ("done", STEPS)
+    assert torch.equal(weights(resumed), weights(undisturbed))
+
+
 def test_the_journal_has_every_event_up_to_the_last_checkpoint_in_order(train):
     first, second = StopsAt(5), LocalWorker()
     train(worker=first)
