@@ -119,7 +119,14 @@ def wait_for(process, pattern):
     pytest.fail(f"ended with {process.wait()} before it said {pattern}")
 
 
-@pytest.mark.parametrize("moment", [r"step=16/", r"^registered|^best", r"is champion"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(r"step=16/", marks=pytest.mark.proof),
+        r"^registered|^best",
+        pytest.param(r"is champion", marks=pytest.mark.proof),
+    ],
+)
 def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, moment):
     killed = model.start(*LEARNS)
     wait_for(killed, moment)
@@ -141,7 +148,7 @@ def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, mom
 HOLD = """
 import sys
 from alexnet.adapters.object_store import open_store
-from alexnet.lease import Lease
+from alexnet.storage.lease import Lease
 lease = Lease(open_store(sys.argv[1]))
 lease.take("a retraining")
 print("held", flush=True)
