@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help train test quick check format stack schedule rehearsal drills audit docs links tutorial clean
+.PHONY: help train test quick proof check format stack schedule rehearsal drills audit docs links tutorial clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
@@ -13,11 +13,14 @@ help:  ## this list
 train: $(VENV)/train  ## train on the embedded digits, and register the model
 	$(RUN)python pipelines/train.py
 
-test: $(VENV)/dev  ## every test that needs no GPU
+test: $(VENV)/dev  ## what proves the code and needs no GPU, ten minutes
 	$(RUN)python -m pytest
 
 quick: $(VENV)/dev  ## the tests that start no server, under a minute
-	$(RUN)python -m pytest -m "not slow and not photos"
+	$(RUN)python -m pytest -m "not slow and not photos and not proof"
+
+proof: $(VENV)/dev  ## the long proofs, with a table at the end: drills, rehearsal, tutorial, all kills
+	$(RUN)python -m pytest -m proof
 
 check: $(VENV)/dev  ## format, lint, types, import contracts
 	$(RUN)ruff format --check .

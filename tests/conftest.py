@@ -1,5 +1,6 @@
 """Real servers on loopback ports, one of each a session, and stopped with it."""
 
+import itertools
 import os
 import shutil
 import uuid
@@ -23,6 +24,21 @@ PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 def pytest_configure():
     os.environ.update(servers.LOOPBACK_ONLY)  # Ray reads it when it is imported
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The long proofs as a table, for docs/results.md."""
+    reports = itertools.chain.from_iterable(terminalreporter.stats.values())
+    phases = [each for each in reports if isinstance(each, pytest.TestReport)]
+    if config.option.markexpr != "proof" or not phases:
+        return
+    terminalreporter.section("proofs")
+    terminalreporter.line("| proof | seconds | result |\n|---|---:|---|")
+    for name in dict.fromkeys(each.nodeid for each in phases):
+        own = [each for each in phases if each.nodeid == name]
+        result = next((each.outcome for each in own if not each.passed), "passed")
+        seconds = sum(each.duration for each in own)
+        terminalreporter.line(f"| {name.partition('::')[2]} | {seconds:.0f} | {result} |")
 
 
 @pytest.fixture(scope="session", autouse=True)

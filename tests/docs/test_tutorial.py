@@ -10,8 +10,9 @@ from infra.documentation.tutorial import TutorialError, missing, steps
 PAGE = tutorial.PAGE.read_text()
 
 
+@pytest.mark.proof
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_tutorial_does_what_it_says_in_a_fresh_clone(tmp_path):
     made = tutorial.clone(tmp_path)
     tutorial.link_environment(made)

@@ -108,8 +108,9 @@ def test_a_schedule_that_cannot_be_kept_is_one_line(arguments, message, capsys, 
     assert message in line
 
 
+@pytest.mark.proof
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_schedule_trains_skips_learns_what_is_new_and_goes_on_after_a_kill(tmp_path):
     if not shutil.which("postgres") and not list(Path("/usr/lib/postgresql").glob("*/bin")):
         pytest.skip("postgres is not installed: apt install postgresql")

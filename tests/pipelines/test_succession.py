@@ -17,8 +17,6 @@ from tests import promoter
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 50
-
 MOST_REQUESTS = 60
 """More than a promotion sends."""
 
@@ -64,11 +62,12 @@ def standing(mover):
     return decisions.Standing(held.get("champion"), held.get("previous"))
 
 
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.proof)])
 def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_completed(
-    processes, new_model
+    processes, new_model, every
 ):
     seen = []
-    for request in range(1, MOST_REQUESTS):
+    for request in range(1, MOST_REQUESTS, every):
         model, said = new_model(), []
         process = processes.Process(target=promoter.in_process, args=(env(), model, 2, request))
         process.start()
@@ -86,14 +85,15 @@ def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_
     assert process.exitcode == 0, "a promotion sends more requests than this test counts"
     # Killed before the decision was made, or after it; its last request marks it as done.
     decided = seen.index((2, True))
-    assert decided > 3
+    assert decided * every > 3
     assert seen == [(1, False)] * decided + [(2, True)] * (len(seen) - decided)
-    assert len(seen) - decided > 5
+    assert (len(seen) - decided) * every > 5
 
 
-def test_of_two_that_promote_at_once_one_wins(processes, model):
+@pytest.mark.parametrize("rounds", [8, pytest.param(50, marks=pytest.mark.proof)])
+def test_of_two_that_promote_at_once_one_wins(processes, model, rounds):
     mover = promoter.succession(model)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         barrier, outcome = processes.Barrier(2), processes.Queue()
         racing = [
             processes.Process(

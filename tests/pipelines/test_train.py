@@ -314,6 +314,7 @@ def test_a_job_without_a_tracker_is_refused(run_file, monkeypatch, capsys):
     assert "MLFLOW_TRACKING_URI is not set" in refusal(capsys, run_file)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.photos
 def test_photographs_in_s3_are_trained_on_by_a_submitted_job(

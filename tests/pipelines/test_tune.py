@@ -155,6 +155,7 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
             assert run.data.metrics["val/top1"] == each.epochs[-1].top1
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # three commands, one after another
 def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
@@ -172,7 +173,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     assert "stopped by SIGTERM: " in said
     before = tuning.record.trials[0]
     search, nested = runs(mlflow_url, tuning.record)
-    assert (space.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
+    assert (search.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
     assert not (tuning.storage / before.run_name / "lease.json").exists()
 
     process = tuning.start(*slow)

@@ -93,7 +93,9 @@ def pids(class_name):
     return [actor.pid for actor in list_actors(filters=only)]
 
 
-@pytest.mark.parametrize("victim", ["RayTrainWorker", "TrainController"])
+@pytest.mark.parametrize(
+    "victim", ["RayTrainWorker", pytest.param("TrainController", marks=pytest.mark.proof)]
+)
 def test_a_killed_process_costs_the_steps_since_the_last_checkpoint_and_no_sample(
     train, spoilt, tmp_path, victim
 ):
@@ -143,6 +145,7 @@ def _freed_state(group):
     return placement_group_table(group)["state"]
 
 
+@pytest.mark.proof
 def test_a_worker_that_hangs_is_noticed_and_the_group_starts_again(train, tiny_url, tmp_path):
     events, stopped = [], []
     run = Checkpoints(open_store(str(tmp_path / "run")), 3)
