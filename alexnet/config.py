@@ -1,4 +1,4 @@
-"""What a run is: frozen dataclasses read from TOML, checked when they are built.
+"""What a run is: frozen dataclasses, checked when they are built; `config_file.py` reads them.
 
 A file lists only what differs from the defaults here, which are the seed network and the recipe of
 Krizhevsky, Sutskever and Hinton 2012 ("ImageNet classification with deep convolutional neural
@@ -7,26 +7,20 @@ it comes from `AWS_*`, `MLFLOW_*` and `RAY_*` in the environment.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
 import re
-import tomllib
-import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import tzinfo
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from alexnet.errors import ConfigError
 
 MIN_IMAGE_PX = 63
 """Smallest input whose last pooling still has one pixel: 63 -> 15 -> 7 -> 3 -> 1."""
-
-
-T = typing.TypeVar("T")
 
 
 def checker(section: Any, prefix: str) -> Callable[[str, bool, str], None]:
@@ -399,13 +393,10 @@ class RetrainConfig:
         for key in ("max_hours", "max_cost"):
             check(key, getattr(self, key) >= 0, "must be 0 or more")
         if self.schedule or self.timezone != "UTC":
-            # Not above: a served model brings this module along, but no package that knows cron.
-            from alexnet.retraining import schedule as ticks
-
             cron = "must be five fields of cron, such as '0 3 * * 1': Mondays at 3"
-            check("schedule", not self.schedule or ticks.is_cron(self.schedule), cron)
+            check("schedule", not self.schedule or is_cron(self.schedule), cron)
             zone = "must be a time zone, such as 'Europe/Berlin'"
-            check("timezone", ticks.is_timezone(self.timezone), zone)
+            check("timezone", is_timezone(self.timezone), zone)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -547,60 +538,21 @@ def is_sha256(text: str) -> bool:
     return bool(re.fullmatch("[0-9a-f]{64}", text))
 
 
-def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
-    """Read a run from a TOML file, then apply `section.key=value` overrides.
+def is_cron(text: str) -> bool:
+    """Whether a text has five fields of cron."""
+    # Not above: a served model brings this module along, but no package that knows cron.
+    from croniter import croniter
 
-    Raises:
-        ConfigError: the file cannot be read or parsed, a key is unknown, a value breaks its rule.
-    """
-    tree = read(path, "a run")
-    for override in overrides:
-        _apply(tree, override)
-    return parse(tree)
+    return len(text.split()) == 5 and bool(croniter.is_valid(text))
 
 
-def read(path: Path, what: str) -> dict[str, Any]:
-    """A TOML file.
-
-    Args:
-        path: of the file.
-        what: it is to be, for a message.
-
-    Raises:
-        ConfigError: it cannot be read or parsed.
-    """
+def is_timezone(name: str) -> bool:
+    """Whether there is a time zone of a name."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}. Name a TOML file of {what}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-
-
-def parse(tree: Mapping[str, Any]) -> RunConfig:
-    """Build a run from parsed TOML.
-
-    Raises:
-        ConfigError: a key is unknown or a value breaks its rule.
-    """
-    return build(RunConfig, tree)
-
-
-def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """The run with other values of some keys.
-
-    Args:
-        config: the run.
-        values: by `section.key`, as TOML has them.
-
-    Raises:
-        ConfigError: a value breaks its rule.
-    """
-    tree = tomllib.loads(to_toml(config))
-    for key, value in values.items():
-        section, _, last = key.partition(".")
-        tree[section][last] = value
-    return parse(tree)
+        zone: Any = ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return isinstance(zone, tzinfo)
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
@@ -612,113 +564,3 @@ def flat(config: RunConfig) -> dict[str, Any]:
         else:
             pairs[key] = value
     return pairs
-
-
-def to_toml(config: RunConfig, *, whole: bool = True) -> str:
-    """The configuration as TOML that `load` reads back to the same.
-
-    Args:
-        config: the run.
-        whole: with what is as by default.
-    """
-    default = {} if whole else flat(RunConfig())
-    sections: dict[str, list[str]] = {"": []}
-    for name, value in flat(config).items():
-        if name not in default or value != default[name]:
-            section, _, key = name.rpartition(".")
-            sections.setdefault(section, []).append(f"{key} = {_toml_value(value)}")
-    parts = [[f"[{name}]", *lines] if name else lines for name, lines in sections.items()]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
-
-
-def _toml_value(value: Any) -> str:
-    # JSON's strings, numbers, booleans and lists are TOML's too, but for two things: TOML knows no
-    # surrogate pairs, so other alphabets are not escaped; and it wants DEL escaped.
-    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
-    return text.replace("\x7f", "\\u007f")
-
-
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"--set {override}: must be section.key=value, e.g. train.epochs=5")
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"--set {override}: {section} is a value, not a section")
-    try:
-        tree[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        # A bare word is a string: shells eat the quotes that TOML wants.
-        tree[last] = text.strip()
-
-
-def build(kind: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
-    """A dataclass of parsed TOML.
-
-    Args:
-        kind: of the dataclass.
-        tree: its keys and values.
-        prefix: of keys in messages.
-
-    Raises:
-        ConfigError: a key is unknown, or a value is of another type or breaks its rule.
-    """
-    hints = typing.get_type_hints(kind)
-    for key in tree:
-        if key not in hints:
-            raise ConfigError(f"{prefix}{key}: unknown key.{_suggestion(prefix, key, hints)}")
-    values = {key: _value(hints[key], value, f"{prefix}{key}") for key, value in tree.items()}
-    return kind(**values)
-
-
-def _suggestion(prefix: str, key: str, hints: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(key, hints, n=1)
-    if near:
-        return f" Did you mean {prefix}{near[0]}?"
-    return f" Known: {', '.join(prefix + name for name in hints)}."
-
-
-def _value(hint: Any, value: Any, name: str) -> Any:
-    """`value` as the annotated type, or a ConfigError that names what was found."""
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name} = {value!r}: must be a section with keys")
-        return build(typing.cast(type, hint), value, f"{name}.")
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        if value not in choices:
-            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
-        return value
-    if origin is types.UnionType:
-        one, several = typing.get_args(hint)
-        hint = several if isinstance(value, list) else one
-        origin = typing.get_origin(hint)
-    if origin is tuple:
-        return _tuple(hint, value, name)
-    return _scalar(hint, value, name)
-
-
-def _scalar(hint: type, value: Any, name: str) -> Any:
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise ConfigError(
-            f"{name} = {value!r}: must be {hint.__name__}, not {type(value).__name__}"
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{name} = {value!r}: must be a finite number")
-    return value
-
-
-def _tuple(hint: Any, value: Any, name: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{name} = {value!r}: must be a list, e.g. [1, 2]")
-    items = typing.get_args(hint)
-    if items[-1] is Ellipsis:
-        items = (items[0],) * len(value)
-    if len(items) != len(value):
-        raise ConfigError(f"{name} = {value!r}: must have {len(items)} values, not {len(value)}")
-    return tuple(_value(item, part, name) for item, part in zip(items, value, strict=True))

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.console import complain
 from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, ConfigError
@@ -66,7 +66,7 @@ def config(args: argparse.Namespace) -> RunConfig:
     Raises:
         ConfigError: a key or value breaks a rule.
     """
-    return configuration.load(args.config, args.overrides)
+    return config_file.load(args.config, args.overrides)
 
 
 def check_max_rejects(share: float) -> None:

@@ -38,7 +38,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from safetensors.torch import save_file
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.classifier import ABOUT, WEIGHTS, Classifier
@@ -137,7 +137,7 @@ def said(main, *arguments):
 def interrupted(folder):
     """The run that was stopped."""
     name = "run.name=interrupted"
-    return config.load(
+    return config_file.load(
         folder / "run.toml", [*(each.removeprefix("--set=") for each in SHORT), name]
     )
 
@@ -155,7 +155,7 @@ def look(folder):
         folder: with `run.toml` and `space.toml`.
     """
     run, client = folder / "run.toml", MlflowClient()
-    name = config.load(run).registry.model_name
+    name = config_file.load(run).registry.model_name
     more = folder / "more.toml"
     more.write_text(SPACE.replace("trials = 2", "trials = 4"))
     return {
@@ -168,7 +168,9 @@ def look(folder):
             ),
             "tune --dry-run": said(tune.main, run, "--space", more, "--dry-run", *SHORT),
         },
-        "exporter": prometheus_metrics.exposition(exporter.samples(config.load(run))).splitlines(),
+        "exporter": prometheus_metrics.exposition(
+            exporter.samples(config_file.load(run))
+        ).splitlines(),
         "aliases": Registry(name).aliases(),
         "versions": {
             str(each.version): {"tags": dict(each.tags), "run": _run(client, each.run_id)}
@@ -194,7 +196,7 @@ def _run(client, run_id):
 
 def classify(folder, number):
     """What a version answers, by our own code: logits of the first validation images."""
-    registry = Registry(config.load(folder / "run.toml").registry.model_name)
+    registry = Registry(config_file.load(folder / "run.toml").registry.model_name)
     with registry.fetched(registry.find(str(number))) as (files, _):
         network = Classifier(files / DATA / WEIGHTS, files / DATA / ABOUT)
         return network.logits(val_files()).tolist()
@@ -206,7 +208,7 @@ def serve(folder, number):
     A process that has imported none of our modules runs those that the version brings. So they are
     set aside here.
     """
-    name, files = config.load(folder / "run.toml").registry.model_name, val_files()
+    name, files = config_file.load(folder / "run.toml").registry.model_name, val_files()
     with _modules_aside("alexnet"):
         model = mlflow.pyfunc.load_model(f"models:/{name}/{number}")
         answer = model.predict(pd.DataFrame({"image": files}))

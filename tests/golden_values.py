@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from mlflow.tracking import MlflowClient
 
-from alexnet import augment, config, images, model, seeds
+from alexnet import augment, config, config_file, images, model, seeds
 from alexnet.adapters.object_store import open_store
 from alexnet.config import AugmentConfig, ModelConfig, RunConfig
 from alexnet.dataset import embedded_digits, manifest, shard_writer
@@ -266,7 +266,7 @@ def helps():
 def configuration():
     """Keys and defaults; what names runs and versions; the trials of the digits' search."""
     files = sorted((ROOT / "pipelines" / "configs").glob("*.toml"))
-    runs = {file.name: config.load(file) for file in files}
+    runs = {file.name: config_file.load(file) for file in files}
     space = search.load(ROOT / "pipelines" / "spaces" / "digits.toml")
     run = runs["digits.toml"]
     return {
@@ -302,7 +302,7 @@ def tracked():
         storage = {"storage_url": f"{folder}/runs"}
         tree = {"cluster": storage, "price": {"per_worker_hour": 1.0}}
         run = tiny_run(f"{folder}/data", epochs=1, log_every_steps=1)
-        run = config.parse({**_tree(run), **tree, "registry": {"model_name": "golden"}})
+        run = config_file.parse({**_tree(run), **tree, "registry": {"model_name": "golden"}})
         ended = alone.train(run, say=lambda line: None)
         mover = promoter.succession("golden", say=lambda line: None)
         mover.decide(promoter.next_decision(mover.settle(), ended.version.number))
@@ -312,7 +312,7 @@ def tracked():
 def _tree(run):
     import tomllib
 
-    return tomllib.loads(config.to_toml(run, whole=False))
+    return tomllib.loads(config_file.to_toml(run, whole=False))
 
 
 def _names(made, decisions_url):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from alexnet import config, images
+from alexnet import config_file, images
 from alexnet.adapters.object_store import open_store
 from alexnet.config import NameConfig
 from alexnet.dataset import manifest
@@ -33,7 +33,7 @@ VAL_IMAGES = [sample.jpeg for sample in colour_samples("val", 8)]
 
 
 def tiny_run(url, data=None, **train):
-    return config.parse(
+    return config_file.parse(
         {
             "name": "tiny",
             "model": {"num_classes": NUM_CLASSES, "width": 0.05, "dropout": 0.2},

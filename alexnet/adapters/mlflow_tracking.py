@@ -21,6 +21,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.dataset.manifest import MANIFEST_NAME
 from alexnet.errors import TrackingError, TrackingUnavailableError
@@ -217,7 +218,7 @@ class TrackedRun:
             return
         mlflow.set_tracking_uri(self.uri)
         self._client = MlflowClient(self.uri)
-        config = configuration.parse(tomllib.loads(self.record.config))
+        config = config_file.parse(tomllib.loads(self.record.config))
         experiment = mlflow.set_experiment(config.registry.experiment).experiment_id
         found = self._client.search_runs([experiment], f"tags.{RUN_KEY} = '{self.record.key}'")
         run = found[0] if found else self._create(experiment, config.digest())

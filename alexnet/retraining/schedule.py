@@ -1,8 +1,7 @@
 """The ticks of a schedule: when the next one is, and what a job for one of them is called."""
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -59,17 +58,3 @@ def job_name(model: str, tick: datetime, attempt: int) -> str:
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", model)
     again = f"-try{attempt}" if attempt > 1 else ""
     return f"retrain-{plain}-{tick:%Y%m%dT%H%MZ}{again}"
-
-
-def is_cron(text: str) -> bool:
-    """Whether a text has five fields of cron."""
-    return len(text.split()) == 5 and bool(croniter.is_valid(text))
-
-
-def is_timezone(name: str) -> bool:
-    """Whether there is a time zone of a name."""
-    try:
-        zone: Any = ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return False
-    return isinstance(zone, tzinfo)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import CheckpointError, ConfigError, LeaseError
@@ -167,7 +167,7 @@ def find(
         manifest_digest=manifest.digest,
         data_name=manifest.name,
         data_url=data_url,
-        config=configuration.to_toml(config),
+        config=config_file.to_toml(config),
         git_commit=git_commit,
     )
     if config.run.name:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from scipy.stats.qmc import Halton
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.config import RunConfig, checker
 from alexnet.errors import ConfigError
 
@@ -94,11 +94,11 @@ def load(path: Path) -> Search:
     Raises:
         ConfigError: it cannot be read, a key is unknown, or a value or range breaks its rule.
     """
-    tree = configuration.read(path, "a search")
+    tree = config_file.read(path, "a search")
     space = tree.pop("space", {})
     if not isinstance(space, dict) or not space:
         raise ConfigError(f"{path}: no [space]. List keys and their ranges in it.")
-    search = configuration.build(Search, tree)
+    search = config_file.build(Search, tree)
     ranges = [
         _range(f"{section}.{key}", value)
         for section, keys in space.items()
@@ -153,7 +153,7 @@ def draws(search: Search, config: RunConfig) -> list[dict[str, Any]]:
         (point,) = sequence.random(1)
         shares = zip(search.space, point, strict=True)
         values = {each.key: each.at(share) for each, share in shares}
-        made = configuration.changed(config, values).digest()
+        made = config_file.changed(config, values).digest()
         if made not in known:
             found.append(values)
             known.add(made)

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.errors import AlexNetError
 from infra.processes import Process, ServerError, leave_on_signals
 from infra.schedules.server import ROOT, schedule
@@ -21,7 +21,7 @@ PORT = 3000
 
 
 def _serve(args: argparse.Namespace) -> None:
-    settings = configuration.load(args.config, args.overrides).retrain
+    settings = config_file.load(args.config, args.overrides).retrain
     if not settings.schedule:
         raise ServerError(
             f"{args.config}: no retrain.schedule. Set it there, or by "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
@@ -33,7 +33,7 @@ class Inputs:
         Raises:
             DataError: that does not fit the data.
         """
-        made = configuration.changed(self.config, trial.values)
+        made = config_file.changed(self.config, trial.values)
         data_set.check_fit(made, self.manifest)
         return made
 

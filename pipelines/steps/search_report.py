@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.config import RunConfig
 from alexnet.search import record as trials
 from alexnet.search.record import DONE, SearchRecord
@@ -49,7 +49,7 @@ def toml(record: SearchRecord, config: RunConfig) -> str:
         SearchError: no trial has finished.
     """
     found = record.best
-    made = configuration.changed(config, found.values)
+    made = config_file.changed(config, found.values)
     return "\n".join(
         [
             "# python pipelines/train.py THIS_FILE",
@@ -59,7 +59,7 @@ def toml(record: SearchRecord, config: RunConfig) -> str:
             f"# {_own(record)}",
             "# It was chosen by these validation images, so expect a little less of others.",
             "",
-            configuration.to_toml(made, whole=False),
+            config_file.to_toml(made, whole=False),
         ]
     )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet import config
+from alexnet import config, config_file
 from alexnet.errors import ConfigError
 from pipelines import _command
 
@@ -78,38 +78,38 @@ def test_a_wrong_value_is_refused_with_the_value_and_the_rule(tmp_path, override
     path = tmp_path / "run.toml"
     path.write_text('name = "x"\n')
     with pytest.raises(ConfigError, match=message):
-        config.load(path, [override])
+        config_file.load(path, [override])
 
 
 def test_what_is_not_toml_is_named(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text("epochs: 3")
     with pytest.raises(ConfigError, match=r"run\.toml: not TOML"):
-        config.load(path)
+        config_file.load(path)
 
 
 @pytest.mark.parametrize("path", sorted(_command.CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
 def test_every_config_that_ships_is_right_and_named_as_its_file(path):
-    assert config.load(path).name == path.stem
+    assert config_file.load(path).name == path.stem
 
 
 def test_the_last_override_wins_and_a_bare_word_is_a_string(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text("[train]\nepochs = 3\n")
-    made = config.load(path, ["train.epochs=4", "train.epochs=5", "data.url=s3://a/b"])
+    made = config_file.load(path, ["train.epochs=4", "train.epochs=5", "data.url=s3://a/b"])
     assert made.train.epochs == 5
     assert made.data.url == "s3://a/b"
 
 
 @given(st.integers(1, 99), st.floats(0.001, 1), st.text(max_size=20))
 def test_written_out_and_read_back_it_is_the_same(tmp_path_factory, epochs, rate, url):
-    made = config.parse(
+    made = config_file.parse(
         {"train": {"epochs": epochs}, "optim": {"learning_rate": rate}, "data": {"url": url}}
     )
     path = tmp_path_factory.mktemp("toml") / "run.toml"
-    path.write_text(config.to_toml(made), encoding="utf-8")
-    assert config.load(path) == made
-    assert config.load(path).digest() == made.digest()
+    path.write_text(config_file.to_toml(made), encoding="utf-8")
+    assert config_file.load(path) == made
+    assert config_file.load(path).digest() == made.digest()
 
 
 def test_defaults_are_those_of_the_paper():
@@ -138,7 +138,7 @@ def test_what_decides_the_weights_is_in_the_identity_and_nothing_else():
             changed = 0.25
         if changed is None or key in ("optim.decay_epochs", "retrain.max_cost"):  # with others only
             continue
-        made = config.parse({section: {name: changed}} | batch_for(key, changed))
+        made = config_file.parse({section: {name: changed}} | batch_for(key, changed))
         kept = section in elsewhere or key in config.NOT_IDENTITY
         assert (made.digest() == default.digest()) == kept, key
 
@@ -157,28 +157,28 @@ def batch_for(key, value):
 
 
 def test_a_range_of_workers_is_read_and_written(tmp_path):
-    made = config.parse({"cluster": {"num_workers": [2, 8]}})
+    made = config_file.parse({"cluster": {"num_workers": [2, 8]}})
     assert (made.cluster.min_workers, made.cluster.max_workers) == (2, 8)
     path = tmp_path / "run.toml"
-    path.write_text(config.to_toml(made))
-    assert config.load(path) == made
+    path.write_text(config_file.to_toml(made))
+    assert config_file.load(path) == made
 
 
 def test_changed_values_are_checked_and_nothing_else_changes():
-    base = config.parse({"name": "mine", "optim": {"momentum": 0.5}})
+    base = config_file.parse({"name": "mine", "optim": {"momentum": 0.5}})
     values = {"optim.learning_rate": 0.5, "augment.crop_area": [0.5, 1.0]}
-    there, here = config.flat(config.changed(base, values)), config.flat(base)
+    there, here = config.flat(config_file.changed(base, values)), config.flat(base)
     assert {key: there[key] for key in there if there[key] != here[key]} == {
         "optim.learning_rate": 0.5,
         "augment.crop_area": (0.5, 1.0),
     }
     with pytest.raises(ConfigError, match="optim.momentum = 1.5: must be in"):
-        config.changed(base, {"optim.momentum": 1.5})
+        config_file.changed(base, {"optim.momentum": 1.5})
 
 
 def test_a_file_of_what_differs_from_the_defaults_is_read_back_to_the_same(tmp_path):
-    made = config.parse({"name": "mine", "optim": {"momentum": 0.5}})
-    text = config.to_toml(made, whole=False)
+    made = config_file.parse({"name": "mine", "optim": {"momentum": 0.5}})
+    text = config_file.to_toml(made, whole=False)
     assert text == 'name = "mine"\n\n[optim]\nmomentum = 0.5\n'
     (tmp_path / "run.toml").write_text(text)
-    assert config.load(tmp_path / "run.toml") == made
+    assert config_file.load(tmp_path / "run.toml") == made

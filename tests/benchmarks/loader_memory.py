@@ -12,7 +12,7 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.local import LocalStore
 from alexnet.dataset import manifest
@@ -55,7 +55,7 @@ def write(folder, count, url):
 def load(folder, url):
     store = open_store(url)
     repeated = Repeated(LocalStore(folder), store, manifest.read(store).split("train")[0])
-    config = configuration.load(CONFIG, ["data.image_px=64", "data.max_bad_share=0"])
+    config = config_file.load(CONFIG, ["data.image_px=64", "data.max_bad_share=0"])
     parts = TrainParts(
         store=repeated,
         manifest=manifest.read(repeated),

@@ -8,7 +8,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.dataset.shard_reader import ShardReader
@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     args = parser.parse_args()
-    config = configuration.load(CONFIG, args.overrides)
+    config = config_file.load(CONFIG, args.overrides)
     folder, name = manifest.locate(args.url)
     store = open_store(folder)
     split = manifest.read(store, name).split("train")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from alexnet import config as configuration
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import embedded_digits, manifest
 from alexnet.loading.data_loader import training_batches
@@ -66,7 +66,7 @@ def main():
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
-    config = configuration.load(args.config, args.overrides)
+    config = config_file.load(args.config, args.overrides)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(config.data.url or folder)
         if not config.data.url:

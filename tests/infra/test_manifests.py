@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.config import ClusterConfig
 from alexnet.training import resource_needs
 from tests.manifests import (
@@ -247,7 +247,7 @@ def test_an_entry_point_reaches_python_with_the_values_of_the_configmap(gpu, run
     _, words = run_entrypoint(named(gpu, "RayJob", name)["spec"]["entrypoint"], values, 0)
     _, file, *options = words
     assert options[::2] == ["--set"] * (len(options) // 2)
-    settings = config.load(ROOT / file, options[1::2])
+    settings = config_file.load(ROOT / file, options[1::2])
     assert settings.data.url == values["DATA_URL"]
     assert settings.cluster.storage_url == values["STORAGE_URL"]
 
@@ -262,7 +262,7 @@ def test_the_trial_trains_the_embedded_digits(run_entrypoint):
     job = named(rendered("cpu"), "RayJob")
     _, (script, *options) = run_entrypoint(job["spec"]["entrypoint"], {}, 0)
     assert script == "pipelines/train.py"
-    settings = config.load(ROOT / "pipelines" / "configs" / "digits.toml", options[1::2])
+    settings = config_file.load(ROOT / "pipelines" / "configs" / "digits.toml", options[1::2])
     assert settings.data.url == ""
     assert settings.cluster.storage_url == "/tmp/alexnet/runs"
 
@@ -290,7 +290,7 @@ def test_a_stopped_job_has_time_for_its_last_checkpoint(gpu):
 def test_a_worker_pod_holds_a_worker(gpu):
     group = named(gpu, "RayCluster")["spec"]["workerGroupSpecs"][0]
     (container,) = group["template"]["spec"]["containers"]
-    settings = config.load(
+    settings = config_file.load(
         ROOT / "pipelines" / "configs" / "imagenet.toml", ["cluster.num_workers=[1,8]"]
     )
     has = container["resources"]["requests"]

@@ -14,10 +14,10 @@ import dagster as dg
 import pytest
 import yaml
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
+from alexnet.config import is_cron
 from alexnet.dataset import manifest
-from alexnet.retraining import schedule
 from infra import rehearsal
 from infra.schedules import __main__ as command
 from infra.schedules import definitions
@@ -25,7 +25,7 @@ from pipelines import submit
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = ROOT / "infra" / "schedules"
-WANTED = config.load(ROOT / "pipelines" / "configs" / "imagenet.toml", []).retrain.schedule
+WANTED = config_file.load(ROOT / "pipelines" / "configs" / "imagenet.toml", []).retrain.schedule
 TICK = datetime(2026, 11, 30, 3, 17, tzinfo=UTC)
 
 
@@ -154,7 +154,7 @@ def test_cron_runs_the_command_at_the_time():
     lines = (SCHEDULES / "crontab").read_text().splitlines()
     *_, line = [each for each in lines if each and not each.startswith("#")]
     fields = line.split(None, 6)
-    assert schedule.is_cron(" ".join(fields[:5]))
+    assert is_cron(" ".join(fields[:5]))
     assert " ".join(fields[:5]) == WANTED
     done = subprocess.run(["sh", "-n", "-c", fields[6]], capture_output=True, check=False)
     assert done.returncode == 0
@@ -168,7 +168,7 @@ def check_called(arguments):
     """That a scheduler calls the command as it is, and with a file that is there."""
     script, run = arguments
     assert ROOT / script == Path(submit.__file__)
-    config.load(ROOT / run, [])
+    config_file.load(ROOT / run, [])
 
 
 @pytest.mark.parametrize("name", ["retrain/cronjob.yaml", "gpu-raycronjob/raycronjob.yaml"])

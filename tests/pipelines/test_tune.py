@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import NameConfig
@@ -131,8 +131,8 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
     assert f"best     trial {record.best.number}, top-1" in said
     assert "  python pipelines/train.py best.toml\n" in said
 
-    made = config.load(tmp_path / "best.toml")
-    wanted = config.changed(config.load(tuning.run_file), record.best.values)
+    made = config_file.load(tmp_path / "best.toml")
+    wanted = config_file.changed(config_file.load(tuning.run_file), record.best.values)
     assert made.identity() == wanted.identity()
     assert (made.run.name, made.data.url, made.cluster.storage_url) == ("", "data", "runs")
     assert tuning.folder.read("best.toml") == (tmp_path / "best.toml").read_bytes()
@@ -205,7 +205,7 @@ def test_a_trial_that_was_killed_while_it_ended_is_ended_by_the_next_command(
     tuning, mlflow_url, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
-    named = dataclasses.replace(config.load(tuning.run_file), run=NameConfig(name="cut-short"))
+    named = dataclasses.replace(config_file.load(tuning.run_file), run=NameConfig(name="cut-short"))
     inputs = run_inputs.prepare(named)
     run = open_store(inputs.run_url)
     inputs.record.write(run)
@@ -224,7 +224,7 @@ class Lost:
 
 
 def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
-    found = search_inputs.prepare(config.load(tuning.run_file), space.load(tuning.space))
+    found = search_inputs.prepare(config_file.load(tuning.run_file), space.load(tuning.space))
     record = search_inputs.record(found)
     newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
     newer.write(found.store)
@@ -267,10 +267,10 @@ def test_the_best_file_says_where_it_comes_from_and_what_was_there_before(tmp_pa
         for i, (values, top1) in enumerate([({}, 0.5), ({"optim.learning_rate": 0.5}, 0.75)])
     )
     record = SearchRecord(name="s", manifest_digest="m", git_commit="g", trials=made)
-    text = search_report.toml(record, config.parse({"name": "mine"}))
+    text = search_report.toml(record, config_file.parse({"name": "mine"}))
     assert "# Trial 1 of s, the best of 2:\n# validation top-1 0.7500 after epoch 3.\n" in text
     assert "# The values from before the search reached 0.5000.\n" in text
     (tmp_path / "best.toml").write_text(text)
-    assert config.load(tmp_path / "best.toml") == config.parse(
+    assert config_file.load(tmp_path / "best.toml") == config_file.parse(
         {"name": "mine", "optim": {"learning_rate": 0.5}}
     )

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.registry import lineage
 from alexnet.telemetry.epoch_ledger import Ledger, Skipped
 from alexnet.telemetry.events import Event
@@ -40,7 +40,7 @@ def test_each_shard_is_named_with_the_digest_of_its_bytes(made, run):
 
 
 def test_code_configuration_packages_and_run_are_in_it(made, run):
-    assert config.parse(tomllib.loads(made.config)).digest() == made.config_digest
+    assert config_file.parse(tomllib.loads(made.config)).digest() == made.config_digest
     assert (made.git_commit, made.seed, made.step) == ("abc", run.config.train.seed, run.best.step)
     assert made.metrics == run.best.metrics
     assert {"torch", "mlflow", "ray", "numpy"} <= set(made.packages)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.config import RetrainConfig
 from alexnet.errors import ConfigError
 from alexnet.retraining.limits import Limits
@@ -28,5 +28,5 @@ def test_the_limit_that_is_reached_is_named():
 
 def test_a_limit_of_cost_needs_a_price():
     with pytest.raises(ConfigError, match=r"retrain.max_cost = 5.0: needs a price in \[price\]"):
-        config.parse({"retrain": {"max_cost": 5.0}})
-    assert config.parse({"retrain": {"max_cost": 5}, "price": {"per_1000_gets": 0.1}})
+        config_file.parse({"retrain": {"max_cost": 5.0}})
+    assert config_file.parse({"retrain": {"max_cost": 5}, "price": {"per_1000_gets": 0.1}})

@@ -6,13 +6,13 @@ import math
 
 import pytest
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.errors import ConfigError
 from alexnet.search import space as search
 from alexnet.search.space import Range, Search
 
 RATES = "optim.learning_rate = { log = [0.001, 1.0] }\n"
-BASE = config.parse({"model": {"num_classes": 3}})
+BASE = config_file.parse({"model": {"num_classes": 3}})
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_what_is_drawn_can_be_written_down(written):
 
 def test_values_of_several_numbers_can_be_chosen(written):
     wanted = written("augment.crop_area = { choice = [[0.1, 1.0], [0.5, 1.0]] }")
-    made = [config.changed(BASE, values) for values in search.draws(wanted, BASE)]
+    made = [config_file.changed(BASE, values) for values in search.draws(wanted, BASE)]
     assert {each.augment.crop_area for each in made} == {(0.08, 1.0), (0.1, 1.0), (0.5, 1.0)}
 
 
@@ -88,7 +88,7 @@ def test_the_digest_changes_with_all_but_how_many_trials_there_are(written):
         search.digest(written(head="min_epochs = 2"), BASE, "m"),
         search.digest(written(head="reduction = 2"), BASE, "m"),
         search.digest(written(RATES.replace("1.0", "0.5")), BASE, "m"),
-        search.digest(written(), config.changed(BASE, {"model.dropout": 0.1}), "m"),
+        search.digest(written(), config_file.changed(BASE, {"model.dropout": 0.1}), "m"),
         search.digest(written(), BASE, "n"),
     ]
     assert len({first, *others}) == 7

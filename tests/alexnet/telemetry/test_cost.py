@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet import config
+from alexnet import config, config_file
 from alexnet.errors import ConfigError
 from alexnet.telemetry import s3_usage
 from alexnet.telemetry.cost import Spending, Usage, money, of
@@ -122,6 +122,6 @@ def test_small_amounts_keep_digits_that_say_something(amount, shown):
 
 def test_a_price_is_a_number_from_0_on_and_a_currency_a_word():
     with pytest.raises(ConfigError, match="price.per_worker_hour = -1.0: must be 0 or more"):
-        config.parse({"price": {"per_worker_hour": -1}})
+        config_file.parse({"price": {"per_worker_hour": -1}})
     with pytest.raises(ConfigError, match="price.currency = '': must be 1 to 12 letters"):
-        config.parse({"price": {"currency": ""}})
+        config_file.parse({"price": {"currency": ""}})

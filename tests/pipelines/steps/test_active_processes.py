@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.adapters.ray_jobs import Jobs
 from alexnet.storage import processes
 from infra.processes import free_ports
@@ -18,7 +18,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def run(tmp_path):
-    return config.parse({"cluster": {"storage_url": str(tmp_path)}})
+    return config_file.parse({"cluster": {"storage_url": str(tmp_path)}})
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_who_is_dead_or_was_not_heard_of_for_minutes_is_not_at_work(run, held):
 
 
 def test_nobody_is_at_work_in_a_storage_that_is_not_there_yet(tmp_path):
-    nowhere = config.parse({"cluster": {"storage_url": str(tmp_path / "none")}})
+    nowhere = config_file.parse({"cluster": {"storage_url": str(tmp_path / "none")}})
     assert active_processes.lines(nowhere) == []
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet import config
+from alexnet import config_file
 from alexnet.runs.lost_work import LostWorkAccount
 from alexnet.telemetry import prometheus_metrics, s3_usage
 from alexnet.telemetry.cost import NOTHING, Spending, Usage
@@ -14,7 +14,7 @@ from alexnet.telemetry.events import Event
 from pipelines.steps.training_metrics import Meter
 
 BEGAN = time.time_ns() // 10**6
-CONFIG = config.parse(
+CONFIG = config_file.parse(
     {
         "price": {"per_worker_hour": 3600, "per_1000_gets": 1000, "currency": "EUR"},
         "train": {"global_batch_size": 128},
