@@ -7,7 +7,6 @@ done, so whoever finds it knows where to go on.
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -70,57 +69,6 @@ class Retraining:
         return dataclasses.replace(self, state="ended", outcome=outcome, ended_ms=now_ms)
 
 
-class Plan(NamedTuple):
-    """What is to be done."""
-
-    action: Literal["train", "continue", "skip"]
-    reason: str
-
-
-def plan(
-    done: Sequence[Retraining],
-    wanted: Ingredients,
-    champion: tuple[int, Ingredients] | None,
-    *,
-    code_counts: bool,
-) -> Plan:
-    """Whether to retrain, and why.
-
-    Args:
-        done: all that were, in order.
-        wanted: what would be trained with now.
-        champion: number and ingredients of the version that would have to be beaten.
-        code_counts: whether other code is a reason.
-    """
-
-    def new(other: Ingredients) -> list[str]:
-        return wanted.differences(other, code_counts=code_counts)
-
-    last = done[-1] if done else None
-    if last and last.state != "ended" and _can_go_on(last, wanted):
-        why = last.outcome or f"was interrupted while {last.state}"
-        return Plan("continue", f"retraining {last.number} {why}")
-    if champion and not new(champion[1]):
-        return Plan("skip", f"champion version {champion[0]} has the same {_same(code_counts)}")
-    if last and not new(last.ingredients):
-        return Plan(
-            "skip", f"retraining {last.number} had the same {_same(code_counts)}: {last.outcome}"
-        )
-    before = champion[1] if champion else last.ingredients if last else None
-    return Plan("train", f"new {' and '.join(new(before))}" if before else "the first training")
-
-
-def _can_go_on(last: Retraining, wanted: Ingredients) -> bool:
-    """Newer data waits until the one under way has ended; but a person may not answer for weeks."""
-    if last.outcome == "waits for approval":
-        return last.ingredients.manifest_digest == wanted.manifest_digest
-    return last.ingredients.recipe_digest == wanted.recipe_digest
-
-
-def _same(code_counts: bool) -> str:
-    return "data, configuration and code" if code_counts else "data and configuration"
-
-
 def url(config: RunConfig) -> str:
     """The folder of a registered model's retrainings; no run has a name like it."""
     return f"{config.cluster.storage_url}/_retraining/{config.registry.model_name}"
@@ -163,13 +111,13 @@ class Look:
 LOOK = "look.json"
 
 
-def write_look(store: Store, plan: Plan) -> None:
+def write_look(store: Store, action: str, reason: str) -> None:
     """Keep that somebody has looked now, and what came of it; a skip leaves no other trace.
 
     Raises:
         StoreError: it cannot be written.
     """
-    look = Look(time.time_ns() // 10**6, *plan)
+    look = Look(time.time_ns() // 10**6, action, reason)
     store.write(LOOK, (json.dumps(dataclasses.asdict(look)) + "\n").encode())
 
 

@@ -5,9 +5,10 @@ import dataclasses
 from alexnet.adapters import console
 from alexnet.adapters.mlflow_registry import WEIGHTS, Registry
 from alexnet.config import RunConfig
-from alexnet.retraining import records
+from alexnet.retraining import decision, records
+from alexnet.retraining.decision import Plan
 from alexnet.retraining.limits import Limits
-from alexnet.retraining.records import Ingredients, Outcome, Plan, Retraining
+from alexnet.retraining.records import Ingredients, Outcome, Retraining
 from alexnet.runs import code_version
 from alexnet.storage.lease import Lease
 from alexnet.storage.store import Store
@@ -48,7 +49,7 @@ class Steps:
             names = ("manifest_digest", "recipe_digest", "git_commit")
             champion = version.number, Ingredients(*(version.tags.get(name, "") for name in names))
         code_counts = self._config.retrain.on_code_change
-        return records.plan(done, self._wanted, champion, code_counts=code_counts), done
+        return decision.plan(done, self._wanted, champion, code_counts=code_counts), done
 
     def run(self, lease: Lease) -> int:
         """Do it; the exit status.
@@ -57,7 +58,7 @@ class Steps:
             AlexNetError: something that the user can mend; the next call goes on.
         """
         plan, done = self.plan()
-        records.write_look(self._store, plan)
+        records.write_look(self._store, *plan)
         self._console.say(f"{self._registry.name}: {plan.action}: {plan.reason}")
         if plan.action == "skip":
             return 0

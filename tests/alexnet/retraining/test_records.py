@@ -1,4 +1,4 @@
-"""A retraining is begun when something is new, gone on with when cut off, and never done twice."""
+"""Retrainings and looks are read as they were written; one that is damaged is named."""
 
 import dataclasses
 
@@ -23,78 +23,13 @@ def test_the_last_look_is_kept_and_a_damaged_one_named(tmp_path):
     store = open_store(str(tmp_path))
     assert records.read_look(store) is None
     for action in ("train", "skip"):
-        records.write_look(store, records.Plan(action, "because"))
+        records.write_look(store, action, "because")
     look = records.read_look(store)
     assert (look.action, look.reason) == ("skip", "because")
     assert records.read(store) == []
     store.write(records.LOOK, b'{"time_ms": 1}')
     with pytest.raises(RetrainingError, match=r"look.json: damaged: .* Delete it\."):
         records.read_look(store)
-
-
-def plan(done, champion=None, wanted=NOW, *, code_counts=True):
-    return records.plan(done, wanted, champion, code_counts=code_counts)
-
-
-def test_the_first_is_begun():
-    assert plan([]) == ("train", "the first training")
-
-
-@pytest.mark.parametrize(
-    ("champion", "reason"),
-    [
-        (Ingredients("m1", "c1", "g1"), "new data"),
-        (Ingredients("m2", "c0", "g1"), "new configuration"),
-        (Ingredients("m2", "c1", "g0"), "new code"),
-        (Ingredients("m1", "c0", "g0"), "new data and configuration and code"),
-    ],
-)
-def test_one_is_begun_when_the_champion_was_made_of_something_else(champion, reason):
-    assert plan([], (3, champion)) == ("train", reason)
-
-
-def test_nothing_is_done_when_the_champion_was_made_of_the_same():
-    assert plan([], (3, NOW)) == (
-        "skip",
-        "champion version 3 has the same data, configuration and code",
-    )
-
-
-def test_other_code_counts_only_where_it_is_to():
-    champion = (3, NOW._replace(git_commit="g0"))
-    assert plan([], champion).action == "train"
-    assert plan([], champion, code_counts=False) == (
-        "skip",
-        "champion version 3 has the same data and configuration",
-    )
-
-
-def test_what_was_refused_is_not_trained_again():
-    champion = (1, NOW._replace(manifest_digest="m1"))
-    done = [one(state="ended", outcome="refused")]
-    assert plan(done, champion) == (
-        "skip",
-        "retraining 1 had the same data, configuration and code: refused",
-    )
-    assert plan(done, champion, NOW._replace(manifest_digest="m3")).action == "train"
-
-
-@pytest.mark.parametrize("state", ["training", "judging"])
-def test_one_that_was_cut_off_is_gone_on_with_although_newer_data_is_there(state):
-    newer = NOW._replace(manifest_digest="m3", git_commit="g2")
-    expected = ("continue", f"retraining 1 was interrupted while {state}")
-    assert plan([one(state=state)], None, newer) == expected
-
-
-def test_one_that_was_cut_off_is_given_up_for_another_configuration():
-    other = NOW._replace(recipe_digest="c2")
-    assert plan([one()], None, other) == ("train", "new configuration")
-
-
-def test_one_that_waits_for_a_person_does_not_hold_up_newer_data():
-    waits = [one(state="judging", outcome="waits for approval")]
-    assert plan(waits) == ("continue", "retraining 1 waits for approval")
-    assert plan(waits, None, NOW._replace(manifest_digest="m3")) == ("train", "new data")
 
 
 def test_they_are_read_as_they_were_written_in_order(tmp_path):
