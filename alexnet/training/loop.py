@@ -26,7 +26,8 @@ from alexnet.loading.data_loader import (
 from alexnet.loading.epoch_plan import share
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
-from alexnet.runs.checkpoint_store import Checkpoints, Saver, patiently
+from alexnet.runs.checkpoint_saver import Saver, retried
+from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.storage.store import Store
 from alexnet.telemetry import s3_usage
 from alexnet.telemetry.epoch_ledger import Ledger, Skipped, Tally
@@ -208,7 +209,7 @@ class Trainer:
         """
         found = None
         if self.worker.rank == 0:
-            found = patiently(
+            found = retried(
                 lambda: self.checkpoints.newest(self._check_same_run, self._notice),
                 self.config.cluster.store_timeout_s,
                 self._notice,

@@ -7,9 +7,10 @@ import torch
 
 from alexnet.adapters.object_store import LocalStore, open_store
 from alexnet.errors import CheckpointError, LeaseError, StoreError, StoreUnavailableError
-from alexnet.runs import checkpoint, checkpoint_store
+from alexnet.runs import checkpoint, checkpoint_saver
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
-from alexnet.runs.checkpoint_store import Checkpoints, Saver
+from alexnet.runs.checkpoint_saver import Saver
+from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.telemetry import event_journal
 from alexnet.telemetry.events import Event
 
@@ -156,7 +157,7 @@ class Away(LocalStore):
 
 @pytest.fixture
 def away(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_store, "RETRY_S", 0.01)
+    monkeypatch.setattr(checkpoint_saver, "RETRY_S", 0.01)
     store = Away(str(tmp_path))
     object.__setattr__(store, "answers", threading.Event())
     return store
