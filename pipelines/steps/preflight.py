@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from alexnet import model
-from alexnet.adapters import mlflow_check, ray_cluster
+from alexnet.adapters import mlflow_connection, ray_cluster
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import RunConfig
 from alexnet.dataset import spot_check
@@ -60,7 +60,7 @@ def findings(config: RunConfig) -> Iterator[Finding]:
 def tracker(config: RunConfig) -> Finding:
     """MLflow and its registry."""
     try:
-        where = mlflow_check.check_writable(config.registry)
+        where = mlflow_connection.check_writable(config.registry)
     except AlexNetError as error:
         return Finding("FAIL", "MLflow", str(error))
     return Finding("ok", "MLflow", f"{where}: a run, a metric and a file were written and deleted")
