@@ -15,7 +15,7 @@ from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import ConfigError
 from alexnet.promotion import decisions
-from alexnet.promotion.aliases import Succession
+from alexnet.promotion.aliases import AliasReconciler
 from alexnet.promotion.decisions import DecisionLog
 from pipelines import _command
 from pipelines.steps import hook, promotion, rollback
@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
         print(decisions.history(log.read()))
         return 0
     told = hook.teller(config.registry.on_decision, print)
-    succession = Succession(registry, log, told, print)
+    reconciler = AliasReconciler(registry, log, told, print)
     if args.rollback:
-        return rollback.roll_back(succession, registry, args.rollback, dry_run=args.dry_run)
+        return rollback.roll_back(reconciler, registry, args.rollback, dry_run=args.dry_run)
     wish = promotion.Wish(
         version=args.version,
         data_url=args.data,
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         require_approval=args.require_approval,
         dry_run=args.dry_run,
     )
-    return promotion.promote(succession, registry, config.gate, wish)
+    return promotion.promote(reconciler, registry, config.gate, wish)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ArtifactError
 from alexnet.registry import lineage_check, rule_result
 from alexnet.registry.lineage import Lineage
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 from pipelines import _command
 
 BROKEN = 3
@@ -42,23 +42,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _files(registry: Registry, version: Version) -> tuple[list[Verdict], Lineage | None]:
+def _files(registry: Registry, version: Version) -> tuple[list[RuleResult], Lineage | None]:
     wanted = "the files that were registered, and no others"
     try:
         with registry.fetched(version) as (_, made_from):
             shown = f"{len(made_from.files)} files, weights {made_from.weights_sha256[:12]}"
-            return [Verdict("files", shown, wanted, holds=True)], made_from
+            return [RuleResult("files", shown, wanted, holds=True)], made_from
     except ArtifactError as error:
-        return [Verdict("files", str(error), wanted, holds=False)], None
+        return [RuleResult("files", str(error), wanted, holds=False)], None
 
 
-def _run(registry: Registry, version: Version, made_from: Lineage) -> Verdict:
+def _run(registry: Registry, version: Version, made_from: Lineage) -> RuleResult:
     status = registry.run_status(version) or "there is no such run"
     shown = f"{made_from.run_name}: {status}"
-    return Verdict("MLflow run", shown, "FINISHED", status == "FINISHED")
+    return RuleResult("MLflow run", shown, "FINISHED", status == "FINISHED")
 
 
-def _data(made_from: Lineage, *, full: bool) -> list[Verdict]:
+def _data(made_from: Lineage, *, full: bool) -> list[RuleResult]:
     store, listed = open_store(made_from.data_url), lineage_check.shards(made_from)
     if not full:
         problems = lineage_check.SizeCheck(store).all(listed)

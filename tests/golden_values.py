@@ -304,8 +304,8 @@ def tracked():
         run = tiny_run(f"{folder}/data", epochs=1, log_every_steps=1)
         run = config_file.parse({**_tree(run), **tree, "registry": {"model_name": "golden"}})
         ended = alone.train(run, say=lambda line: None)
-        mover = promoter.succession("golden", say=lambda line: None)
-        mover.decide(promoter.next_decision(mover.settle(), ended.version.number))
+        mover = promoter.reconciler("golden", say=lambda line: None)
+        mover.decide(promoter.next_decision(mover.reconcile(), ended.version.number))
         return _names(ended.version, decisions.url(ended.inputs.config))
 
 

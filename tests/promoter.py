@@ -11,22 +11,22 @@ from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import PromotionError
 from alexnet.promotion import decisions
-from alexnet.promotion.aliases import Succession
-from alexnet.promotion.decisions import Decision, DecisionLog, Standing
+from alexnet.promotion.aliases import AliasReconciler
+from alexnet.promotion.decisions import AliasTargets, Decision, DecisionLog
 
 
-def succession(model, say=print):
+def reconciler(model, say=print):
     """Of a registered model, as `pipelines/promote.py` makes it."""
     mlflow_connection.connect()
     registry = Registry(model)
     log = DecisionLog(open_store(registry.decisions_url()))
-    return Succession(registry, log, lambda decision: None, say)
+    return AliasReconciler(registry, log, lambda decision: None, say)
 
 
 def next_decision(made, version):
     """That a version becomes champion, on top of what was decided."""
-    before = decisions.standing(made)
-    after = Standing(version, before.champion)
+    before = decisions.current_aliases(made)
+    after = AliasTargets(version, before.champion)
     return Decision(
         number=len(made) + 1, kind="promoted", version=version, before=before, after=after
     )
@@ -50,8 +50,8 @@ def promote(model, version, kill_before=0, barrier=None, outcome=None):
     """
     if kill_before:
         _count_requests(kill_before)
-    mover = succession(model)
-    made = mover.settle()
+    mover = reconciler(model)
+    made = mover.reconcile()
     if barrier:
         barrier.wait()
     try:

@@ -1,11 +1,11 @@
-"""From decisions to aliases: what was decided is carried out once, whoever began it."""
+"""Aliases are made to agree with the decisions: each is carried out once, whoever began it."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from alexnet.promotion import decisions
-from alexnet.promotion.decisions import Decision, DecisionLog, Standing
+from alexnet.promotion.decisions import AliasTargets, Decision, DecisionLog
 
 
 class Aliases(Protocol):
@@ -29,8 +29,8 @@ class Aliases(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Succession:
-    """Who holds the aliases of a registered model, and how that changes."""
+class AliasReconciler:
+    """Makes the aliases of a registered model those that the decisions ask for."""
 
     registry: Aliases
     log: DecisionLog
@@ -38,7 +38,7 @@ class Succession:
     """Called with each decision when the aliases are moved; twice, if that was cut off."""
     say: Callable[[str], None]
 
-    def settle(self) -> list[Decision]:
+    def reconcile(self) -> list[Decision]:
         """Complete what was cut off, and write down what was moved by hand; all decisions.
 
         Raises:
@@ -47,10 +47,10 @@ class Succession:
         made = self.log.read()
         if made and not self.log.is_done(made[-1]):
             self._complete(made[-1])
-        held, known = self.registry.aliases(), decisions.standing(made)
+        held, known = self.registry.aliases(), decisions.current_aliases(made)
         if held.get("champion") != known.champion:
             by_hand = held.get("champion")
-            after = Standing(by_hand, known.champion if by_hand else None)
+            after = AliasTargets(by_hand, known.champion if by_hand else None)
             moved = Decision(
                 number=len(made) + 1,
                 kind="moved by hand",
@@ -98,7 +98,7 @@ class Succession:
         self.told(decision)
         self.log.mark_done(decision)
 
-    def _move(self, after: Standing) -> None:
+    def _move(self, after: AliasTargets) -> None:
         """The champion last: whoever is killed in between leaves the old one or the new one."""
         held, previous = self.registry.aliases(), after.previous
         if previous and not self.registry.has({previous}):

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 from alexnet.storage.store import Store
 
 SCHEMA = 1
@@ -30,8 +30,8 @@ READ_THREADS = 16
 Kind = Literal["promoted", "refused", "rolled back", "moved by hand"]
 
 
-class Standing(NamedTuple):
-    """Versions that hold the aliases."""
+class AliasTargets(NamedTuple):
+    """Versions that the aliases point at."""
 
     champion: int | None
     previous: int | None
@@ -54,11 +54,11 @@ class Decision:
     kind: Kind
     version: int | None
     """That was decided about; None: the alias was taken away by hand."""
-    before: Standing
-    after: Standing
+    before: AliasTargets
+    after: AliasTargets
     reason: str = ""
     """A person's: why by force, or why back."""
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[RuleResult, ...] = ()
     """Of every rule that was looked at."""
     page: str = ""
     """File beside this one with the same for people; empty: there is none."""
@@ -76,13 +76,13 @@ def url(config: RunConfig) -> str:
     return f"{config.cluster.storage_url}/_registry/{config.registry.model_name}"
 
 
-def standing(decisions: Iterable[Decision]) -> Standing:
+def current_aliases(decisions: Iterable[Decision]) -> AliasTargets:
     """Who is champion, and who would be if that were rolled back."""
-    line = succession(decisions)
-    return Standing(line[-1] if line else None, line[-2] if len(line) > 1 else None)
+    line = champions(decisions)
+    return AliasTargets(line[-1] if line else None, line[-2] if len(line) > 1 else None)
 
 
-def succession(decisions: Iterable[Decision]) -> list[int]:
+def champions(decisions: Iterable[Decision]) -> list[int]:
     """Champions up to the present one, without those that were rolled back."""
     line: list[int] = []
     for decision in decisions:
@@ -118,7 +118,7 @@ def rollback(made: Sequence[Decision], reason: str) -> Decision:
     Raises:
         PromotionError: there was none.
     """
-    before, line = standing(made), succession(made)
+    before, line = current_aliases(made), champions(made)
     if before.previous is None:
         raise PromotionError(
             f"champion {before.champion}: there was none before it to go back to. Promote another "
@@ -129,7 +129,7 @@ def rollback(made: Sequence[Decision], reason: str) -> Decision:
         kind="rolled back",
         version=before.champion,
         before=before,
-        after=Standing(before.previous, line[-3] if len(line) > 2 else None),
+        after=AliasTargets(before.previous, line[-3] if len(line) > 2 else None),
         reason=reason,
     )
 
@@ -230,6 +230,6 @@ def _done(number: int) -> str:
 def _from_tree(tree: Mapping[str, Any]) -> Decision:
     if tree["schema"] != SCHEMA:
         raise ValueError(f"schema {tree['schema']!r}, this code reads {SCHEMA}")
-    verdicts = tuple(Verdict(**each) for each in tree["verdicts"])
-    before, after = Standing(*tree["before"]), Standing(*tree["after"])
+    verdicts = tuple(RuleResult(**each) for each in tree["verdicts"])
+    before, after = AliasTargets(*tree["before"]), AliasTargets(*tree["after"])
     return Decision(**{**tree, "verdicts": verdicts, "before": before, "after": after})

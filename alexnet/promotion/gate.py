@@ -13,7 +13,7 @@ from alexnet.config import GateConfig
 from alexnet.errors import DataError
 from alexnet.promotion.predictions import Predictions
 from alexnet.promotion.significance import gain_interval, holm, mcnemar
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 
 
 def judge(
@@ -21,7 +21,7 @@ def judge(
     challenger: Predictions,
     settings: GateConfig,
     classes: Sequence[str],
-) -> list[Verdict]:
+) -> list[RuleResult]:
     """Hold the challenger's predictions to the rules.
 
     Args:
@@ -62,15 +62,15 @@ def changed_sides(champion: Predictions, challenger: Predictions) -> tuple[NDArr
     return gained, lost
 
 
-def _first(challenger: Predictions, settings: GateConfig) -> Verdict:
+def _first(challenger: Predictions, settings: GateConfig) -> RuleResult:
     top1 = challenger.top1
     wanted = f"at least {settings.min_top1:.4f}, as there is no champion"
-    return Verdict("top-1", f"{top1:.4f}", wanted, top1 >= settings.min_top1)
+    return RuleResult("top-1", f"{top1:.4f}", wanted, top1 >= settings.min_top1)
 
 
 def _better_than_naming_one(
     challenger: Predictions, settings: GateConfig, classes: Sequence[str]
-) -> Verdict:
+) -> RuleResult:
     """Against a model that names the commonest class of every image."""
     commonest = int(np.bincount(challenger.label, minlength=len(classes)).argmax())
     named = challenger.label == commonest
@@ -79,10 +79,10 @@ def _better_than_naming_one(
     p_value = float(mcnemar(np.array(gained), np.array(lost)))
     found = f"{challenger.top1:.4f} to {named.mean():.4f} ({classes[commonest]}): {_p(p_value)}"
     wanted = f"p at most {settings.alpha:g}"
-    return Verdict("better than one answer", found, wanted, p_value <= settings.alpha)
+    return RuleResult("better than one answer", found, wanted, p_value <= settings.alpha)
 
 
-def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Verdict:
+def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) -> RuleResult:
     gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
     images = len(challenger.label)
     gain = (gained - lost) / images
@@ -91,23 +91,25 @@ def _gain(champion: Predictions, challenger: Predictions, settings: GateConfig) 
         f"{champion.top1:.4f} to {challenger.top1:.4f}: {gain:+.4f}, 95 % interval {low:+.4f} to "
         f"{high:+.4f}"
     )
-    return Verdict(
+    return RuleResult(
         "gain in top-1", found, f"at least {settings.min_gain:+.4f}", gain >= settings.min_gain
     )
 
 
-def _significance(champion: Predictions, challenger: Predictions, settings: GateConfig) -> Verdict:
+def _significance(
+    champion: Predictions, challenger: Predictions, settings: GateConfig
+) -> RuleResult:
     gained, lost = (len(ids) for ids in changed_sides(champion, challenger))
     p_value = float(mcnemar(np.array(gained), np.array(lost)))
     found = f"{gained} images gained, {lost} lost: {_p(p_value)}"
-    return Verdict(
+    return RuleResult(
         "more than chance", found, f"p at most {settings.alpha:g}", p_value <= settings.alpha
     )
 
 
 def _classes(
     champion: Predictions, challenger: Predictions, settings: GateConfig, classes: Sequence[str]
-) -> Verdict:
+) -> RuleResult:
     """A class counts as worse if it lost more than the limit, and more than chance explains."""
     number = len(classes)
     images = np.maximum(1, np.bincount(challenger.label, minlength=number))
@@ -126,16 +128,16 @@ def _classes(
     if len(shown) > MOST_NAMED:
         found += f" and {len(shown) - MOST_NAMED} more"
     wanted = f"none loses more than {settings.max_class_loss:.4f}, p at most {settings.alpha:g}"
-    return Verdict("every class", found, wanted, not len(worse))
+    return RuleResult("every class", found, wanted, not len(worse))
 
 
 MOST_NAMED = 5
 """Classes in a finding."""
 
 
-def _calibration(challenger: Predictions, settings: GateConfig) -> Verdict:
+def _calibration(challenger: Predictions, settings: GateConfig) -> RuleResult:
     error, most = challenger.calibration_error, settings.max_calibration_error
-    return Verdict("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)
+    return RuleResult("calibration error", f"{error:.4f}", f"at most {most:.4f}", error <= most)
 
 
 def _p(p_value: float) -> str:

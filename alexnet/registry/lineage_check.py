@@ -9,7 +9,7 @@ from alexnet.dataset import manifest as manifests
 from alexnet.dataset.shard_reader import PIECE_BYTES
 from alexnet.errors import AlexNetError, StoreError, StoreUnavailableError
 from alexnet.registry.lineage import READ_THREADS, Lineage, ShardDigest
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 from alexnet.storage.store import Store
 
 MOST_NAMED = 5
@@ -19,7 +19,7 @@ Check = Callable[[ShardDigest], str]
 """What is wrong with a shard, or nothing."""
 
 
-def verify(made_from: Lineage, store: Store, problems: Iterable[str], how: str) -> list[Verdict]:
+def verify(made_from: Lineage, store: Store, problems: Iterable[str], how: str) -> list[RuleResult]:
     """Hold the data to the lineage.
 
     Args:
@@ -102,20 +102,20 @@ class DigestCheck:
         return digest.hexdigest()
 
 
-def _manifest(made_from: Lineage, store: Store) -> Verdict:
+def _manifest(made_from: Lineage, store: Store) -> RuleResult:
     rule, wanted = "manifest", f"SHA-256 {made_from.manifest_digest[:12]}"
     try:
         found = manifests.read(store, manifests.name_of(made_from.manifest_digest))
     except StoreUnavailableError:
         raise
     except AlexNetError as error:
-        return Verdict(rule, str(error), wanted, holds=False)
-    return Verdict(rule, found.digest[:12], wanted, found.digest == made_from.manifest_digest)
+        return RuleResult(rule, str(error), wanted, holds=False)
+    return RuleResult(rule, found.digest[:12], wanted, found.digest == made_from.manifest_digest)
 
 
-def _shards(made_from: Lineage, problems: Iterable[str], how: str) -> Verdict:
+def _shards(made_from: Lineage, problems: Iterable[str], how: str) -> RuleResult:
     number, wrong = len(shards(made_from)), sorted(problems)
     found = f"{number} of {number}" if not wrong else "; ".join(wrong[:MOST_NAMED])
     if len(wrong) > MOST_NAMED:
         found += f"; and {len(wrong) - MOST_NAMED} more"
-    return Verdict("shards", found, f"{number} of the same {how}", not wrong)
+    return RuleResult("shards", found, f"{number} of the same {how}", not wrong)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleResult:
     """Of one rule."""
 
     rule: str
@@ -14,7 +14,7 @@ class Verdict:
     holds: bool
 
 
-def table(verdicts: Iterable[Verdict]) -> str:
+def table(verdicts: Iterable[RuleResult]) -> str:
     """One line a rule, in columns."""
     rows = [("rule", "found", "wanted", "")]
     rows += [(v.rule, v.found, v.wanted, "yes" if v.holds else "NO") for v in verdicts]

@@ -17,7 +17,7 @@ from alexnet.promotion.decisions import Decision
 from alexnet.promotion.predictions import Predictions
 from alexnet.registry import lineage_check
 from alexnet.registry.lineage import Lineage
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 from alexnet.storage.store import Store
 from pipelines.steps.stored_predictions import Evaluator
 
@@ -42,7 +42,7 @@ class Case:
 class Judged:
     """What came of it."""
 
-    verdicts: list[Verdict]
+    verdicts: list[RuleResult]
     gained: list[Changed]
     lost: list[Changed]
 
@@ -70,7 +70,7 @@ def judge(case: Case) -> Judged:
         challenger = evaluator.predictions(case.version)
         champion, problem = _champion(case, evaluator)
     if problem:
-        verdicts.append(Verdict("champion", problem, "can be compared with", holds=False))
+        verdicts.append(RuleResult("champion", problem, "can be compared with", holds=False))
     store, manifest = data
     verdicts += gate.judge(champion, challenger, settings, manifest.classes)
     if not champion:
@@ -100,7 +100,7 @@ def _data(made_from: Lineage, data_url: str) -> tuple[Store, Manifest]:
     return store, manifests.read(store, name)
 
 
-def _verified(made_from: Lineage) -> list[Verdict]:
+def _verified(made_from: Lineage) -> list[RuleResult]:
     store = open_store(made_from.data_url)
     problems = lineage_check.SizeCheck(store).all(lineage_check.shards(made_from))
     return lineage_check.verify(made_from, store, problems, "size")

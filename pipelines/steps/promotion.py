@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.config import GateConfig
 from alexnet.promotion import decision_page, decisions
-from alexnet.promotion.aliases import Succession
-from alexnet.promotion.decisions import Decision, Standing
+from alexnet.promotion.aliases import AliasReconciler
+from alexnet.promotion.decisions import AliasTargets, Decision
 from alexnet.registry import rule_result
 from pipelines.steps import approval, gate_evidence
 from pipelines.steps.gate_evidence import Case, Judged
@@ -30,15 +30,17 @@ class Wish:
     dry_run: bool = False
 
 
-def promote(succession: Succession, registry: Registry, settings: GateConfig, wish: Wish) -> int:
+def promote(
+    reconciler: AliasReconciler, registry: Registry, settings: GateConfig, wish: Wish
+) -> int:
     """Hold a version to the rules, and let it become champion; the exit status.
 
     Raises:
         AlexNetError: it cannot be judged, or a server does not answer.
     """
-    say, log = succession.say, succession.log
-    made = log.read() if wish.dry_run else succession.settle()
-    version, champion = registry.find(wish.version), decisions.standing(made).champion
+    say, log = reconciler.say, reconciler.log
+    made = log.read() if wish.dry_run else reconciler.reconcile()
+    version, champion = registry.find(wish.version), decisions.current_aliases(made).champion
     if version.number == champion:
         say(f"{version.shown}: is champion already")
         return DONE
@@ -62,7 +64,7 @@ def promote(succession: Succession, registry: Registry, settings: GateConfig, wi
     if promoted and wish.require_approval and not approval.given(registry, version, champion, say):
         return WAITING
     decision = _decision(made, version, judged, wish.force if promoted else "", promoted=promoted)
-    succession.decide(_with_page(succession, version, decision, judged))
+    reconciler.decide(_with_page(reconciler, version, decision, judged))
     say(_told(version, decision))
     return DONE if promoted else REFUSED
 
@@ -70,24 +72,24 @@ def promote(succession: Succession, registry: Registry, settings: GateConfig, wi
 def _decision(
     made: list[Decision], version: Version, judged: Judged, force: str, *, promoted: bool
 ) -> Decision:
-    before = decisions.standing(made)
+    before = decisions.current_aliases(made)
     return Decision(
         number=len(made) + 1,
         kind="promoted" if promoted else "refused",
         version=version.number,
         before=before,
-        after=Standing(version.number, before.champion) if promoted else before,
+        after=AliasTargets(version.number, before.champion) if promoted else before,
         reason=force,
         verdicts=tuple(judged.verdicts),
     )
 
 
 def _with_page(
-    succession: Succession, version: Version, decision: Decision, judged: Judged
+    reconciler: AliasReconciler, version: Version, decision: Decision, judged: Judged
 ) -> Decision:
     page = f"pages/{version.number}-{decision.time_ms}.html"
     text = decision_page.to_html(version.shown, decision, judged.gained, judged.lost)
-    succession.log.store.write(page, text.encode())
+    reconciler.log.store.write(page, text.encode())
     return dataclasses.replace(decision, page=page)
 
 

@@ -9,7 +9,7 @@ from alexnet.adapters.object_store import open_store
 from alexnet.classifier import WEIGHTS
 from alexnet.config import NameConfig, RunConfig
 from alexnet.promotion import decisions
-from alexnet.promotion.aliases import Succession
+from alexnet.promotion.aliases import AliasReconciler
 from alexnet.promotion.decisions import DecisionLog
 from alexnet.registry.artifact import DATA
 from alexnet.retraining.limits import Limits
@@ -91,12 +91,12 @@ def judge(
     """
     log = DecisionLog(open_store(registry.decisions_url()))
     told = hook.teller(config.registry.on_decision, say)
-    succession = Succession(registry, log, told, say)
-    decided = decisions.last_about(succession.settle(), current.version)
+    reconciler = AliasReconciler(registry, log, told, say)
+    decided = decisions.last_about(reconciler.reconcile(), current.version)
     if decided:
         return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED
     wish = Wish(version=str(current.version), require_approval=approval)
-    return promotion.promote(succession, registry, config.gate, wish)
+    return promotion.promote(reconciler, registry, config.gate, wish)
 
 
 def _pinned(config: RunConfig, to: Retraining) -> RunConfig:

@@ -59,7 +59,7 @@ def env():
 
 def standing(mover):
     held = mover.registry.aliases()
-    return decisions.Standing(held.get("champion"), held.get("previous"))
+    return decisions.AliasTargets(held.get("champion"), held.get("previous"))
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.proof)])
@@ -72,12 +72,12 @@ def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_
         process = processes.Process(target=promoter.in_process, args=(env(), model, 2, request))
         process.start()
         process.join()
-        mover = promoter.succession(model, said.append)
+        mover = promoter.reconciler(model, said.append)
         assert standing(mover).champion in (1, 2)
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
-        made = mover.settle()
+        made = mover.reconcile()
         seen.append((len(made), bool(said)))
         assert standing(mover) == made[-1].after
         assert mover.log.is_done(made[-1])
@@ -92,7 +92,7 @@ def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_
 
 @pytest.mark.parametrize("rounds", [8, pytest.param(50, marks=pytest.mark.proof)])
 def test_of_two_that_promote_at_once_one_wins(processes, model, rounds):
-    mover = promoter.succession(model)
+    mover = promoter.reconciler(model)
     for _ in range(rounds):
         barrier, outcome = processes.Barrier(2), processes.Queue()
         racing = [
@@ -117,8 +117,8 @@ def test_of_two_that_promote_at_once_one_wins(processes, model, rounds):
 
 
 def test_one_that_was_paused_in_the_middle_does_not_undo_what_was_decided_since(model):
-    mover, other = promoter.succession(model), promoter.succession(model)
-    made = mover.settle()
+    mover, other = promoter.reconciler(model), promoter.reconciler(model)
+    made = mover.reconcile()
     moves = mover.registry.set_alias
     later = []
 
@@ -130,28 +130,32 @@ def test_one_that_was_paused_in_the_middle_does_not_undo_what_was_decided_since(
 
     mover.registry.set_alias = paused
     mover.decide(promoter.next_decision(made, 2))
-    assert standing(other) == decisions.Standing(3, 2)
+    assert standing(other) == decisions.AliasTargets(3, 2)
     assert [each.version for each in other.log.read()] == [1, 2, 3]
 
 
 def test_an_alias_that_was_moved_by_hand_is_noted_and_stays(model):
     said = []
-    mover = promoter.succession(model, said.append)
+    mover = promoter.reconciler(model, said.append)
     mover.registry.set_alias("champion", 3)
-    made = mover.settle()
+    made = mover.reconcile()
     assert (made[-1].kind, made[-1].version) == ("moved by hand", 3)
-    assert standing(mover) == decisions.Standing(3, 1)
+    assert standing(mover) == decisions.AliasTargets(3, 1)
     assert said == ["alias champion was moved by hand from 1 to 3; noted"]
     mover.registry.set_alias("champion", None)
-    assert decisions.standing(mover.settle()) == standing(mover) == decisions.Standing(None, None)
+    assert (
+        decisions.current_aliases(mover.reconcile())
+        == standing(mover)
+        == decisions.AliasTargets(None, None)
+    )
 
 
 def test_a_cut_off_decision_about_a_version_that_was_deleted_holds_up_nobody(model):
     said = []
-    mover = promoter.succession(model, said.append)
-    mover.log.append(promoter.next_decision(mover.settle(), 3))
+    mover = promoter.reconciler(model, said.append)
+    mover.log.append(promoter.next_decision(mover.reconcile(), 3))
     MlflowClient().delete_model_version(model, "3")
-    made = mover.settle()
+    made = mover.reconcile()
     assert "was deleted since: it is left as it is" in said[0]
     assert made[-1].kind == "moved by hand"
     assert standing(mover).champion == 1

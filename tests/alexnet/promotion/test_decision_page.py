@@ -6,9 +6,9 @@ import pytest
 from alexnet import images
 from alexnet.dataset.shard_reader import ShardReader
 from alexnet.promotion import decision_page, gate
-from alexnet.promotion.decisions import Decision, Standing
+from alexnet.promotion.decisions import AliasTargets, Decision
 from alexnet.promotion.predictions import Predictions
-from alexnet.registry.rule_result import Verdict
+from alexnet.registry.rule_result import RuleResult
 from tests.tiny_data import NUM_VAL
 
 CLASSES = ["red", "green", "blue"]
@@ -59,10 +59,10 @@ def test_what_is_said_is_text_and_no_markup(tiny):
         number=1,
         kind="refused",
         version=2,
-        before=Standing(1, None),
-        after=Standing(1, None),
+        before=AliasTargets(1, None),
+        after=AliasTargets(1, None),
         reason="<script>alert(1)</script>",
-        verdicts=(Verdict("gain", "<b>0</b>", "at least 0", holds=False),),
+        verdicts=(RuleResult("gain", "<b>0</b>", "at least 0", holds=False),),
         by="<i>@host",
     )
     shown = decision_page.Changed(b"", "<u>", "<u>", "<u>")

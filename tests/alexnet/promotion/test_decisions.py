@@ -11,16 +11,16 @@ from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.promotion import decisions
-from alexnet.promotion.decisions import Decision, DecisionLog, Standing
-from alexnet.registry.rule_result import Verdict
+from alexnet.promotion.decisions import AliasTargets, Decision, DecisionLog
+from alexnet.registry.rule_result import RuleResult
 
 
 def add(made, kind, version):
     """One more decision, as it would be made."""
-    before = decisions.standing(made)
+    before = decisions.current_aliases(made)
     if kind == "rolled back":
         return [*made, decisions.rollback(made, "worse in use")]
-    after = before if kind == "refused" else Standing(version, before.champion)
+    after = before if kind == "refused" else AliasTargets(version, before.champion)
     return [*made, decided(len(made) + 1, kind, version, before, after)]
 
 
@@ -29,8 +29,8 @@ def decided(number=1, kind="promoted", version=1, before=(None, None), after=(1,
         number=number,
         kind=kind,
         version=version,
-        before=Standing(*before),
-        after=Standing(*after),
+        before=AliasTargets(*before),
+        after=AliasTargets(*after),
         **more,
     )
 
@@ -39,13 +39,13 @@ def decided(number=1, kind="promoted", version=1, before=(None, None), after=(1,
 def test_what_a_decision_leaves_is_what_the_next_one_finds(kinds):
     made = []
     for version, kind in enumerate(kinds, start=1):
-        if kind == "rolled back" and decisions.standing(made).previous is None:
+        if kind == "rolled back" and decisions.current_aliases(made).previous is None:
             with pytest.raises(PromotionError, match="none before it to go back to"):
                 decisions.rollback(made, "worse")
             continue
         made = add(made, kind, version)
-        assert decisions.standing(made) == made[-1].after
-        assert decisions.standing(made[:-1]) == made[-1].before
+        assert decisions.current_aliases(made) == made[-1].after
+        assert decisions.current_aliases(made[:-1]) == made[-1].before
 
 
 def test_rollbacks_go_back_one_champion_each():
@@ -55,8 +55,8 @@ def test_rollbacks_go_back_one_champion_each():
     seen = []
     for _ in range(2):
         made = add(made, "rolled back", None)
-        seen.append(decisions.standing(made))
-    assert seen == [Standing(2, 1), Standing(1, None)]
+        seen.append(decisions.current_aliases(made))
+    assert seen == [AliasTargets(2, 1), AliasTargets(1, None)]
 
 
 def test_a_version_that_was_rolled_back_is_known_until_it_is_promoted_again():
@@ -69,7 +69,7 @@ def test_a_version_that_was_rolled_back_is_known_until_it_is_promoted_again():
 
 def test_a_champion_that_was_taken_away_by_hand_has_no_predecessor():
     made = [*add([], "promoted", 1), decided(2, "moved by hand", None, (1, None), (None, None))]
-    assert decisions.standing(made) == Standing(None, None)
+    assert decisions.current_aliases(made) == AliasTargets(None, None)
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -79,7 +79,7 @@ def log(request, tmp_path):
 
 
 def test_decisions_are_read_as_they_were_made(log):
-    verdict = Verdict("gain", "+0.01", "at least +0.00", holds=True)
+    verdict = RuleResult("gain", "+0.01", "at least +0.00", holds=True)
     made = [decided(verdicts=(verdict,), reason="späte Wahl"), decided(2, "refused", 7)]
     for each in made:
         log.append(each)
@@ -142,7 +142,7 @@ def test_the_folder_is_of_the_registered_model_and_of_no_run():
 
 def test_history_names_version_champion_who_and_why():
     assert decisions.history([]) == "nothing was decided yet"
-    broken = Verdict("calibration error", "0.5", "at most 0.2", holds=False)
+    broken = RuleResult("calibration error", "0.5", "at most 0.2", holds=False)
     made = decided(verdicts=(broken,), reason="shown to a customer", by="ada@host", time_ms=0)
     assert decisions.history([made]) == (
         "   1  1970-01-01 00:00:00 UTC  version 1 promoted, champion 1, by ada@host; against: "
