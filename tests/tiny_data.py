@@ -3,12 +3,15 @@
 import dataclasses
 
 import numpy as np
+import torch
 
 from alexnet import config_file, images
 from alexnet.adapters.object_store import open_store
 from alexnet.config import NameConfig
 from alexnet.dataset import manifest
 from alexnet.dataset.shard_writer import Sample
+from alexnet.loading.batch import join
+from alexnet.loading.data_loader import TrainParts, training_batches
 from alexnet.runs import run_record
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training.loop import Trainer
@@ -26,6 +29,13 @@ def colour_samples(split, number):
         image = rng.integers(0, 80, (SIDE_PX, SIDE_PX, 3))
         image[:, :, label] += 150
         yield Sample(f"{split}{i:05d}", label, images.encode_jpeg(image.astype(np.uint8)))
+
+
+def pictures(count, seed=0):
+    """Image files of noise."""
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        yield images.encode_jpeg(rng.integers(0, 256, (70, 80, 3), dtype=np.uint8))
 
 
 VAL_IMAGES = [sample.jpeg for sample in colour_samples("val", 8)]
@@ -65,6 +75,31 @@ def spoil(folder, sample_ids):
             byte = tar.read(1)[0]
             tar.seek(-1, 1)
             tar.write(bytes([byte ^ 1]))
+
+
+def train_parts(store, manifest, config, *, rank=0, world_size=1, start_step=0):
+    """What a worker of a run reads."""
+    return TrainParts(
+        store=store,
+        manifest=manifest,
+        data=config.data,
+        augment=config.augment,
+        train=config.train,
+        rank=rank,
+        world_size=world_size,
+        start_step=start_step,
+    )
+
+
+def batches(parts):
+    """All that a worker trains on."""
+    return [join(group, torch.device("cpu")) for group in training_batches(parts)]
+
+
+def same(one, two):
+    """Whether two batches are, to the pixel."""
+    pairs = zip(one[:3], two[:3], strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and one.skipped == two.skipped
 
 
 class StopsAt(LocalWorker):

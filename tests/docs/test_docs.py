@@ -10,7 +10,7 @@ import pytest
 from alexnet.loading.epoch_plan import EpochPlan
 from alexnet.promotion.significance import mcnemar
 from infra.documentation.pages import CODE
-from tests.alexnet.loading.test_epoch_plan import stream_ids
+from tests.streams import stream_ids
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -9,47 +9,19 @@ import pytest
 import torch
 
 from alexnet.adapters.object_store import CachedStore, open_store, s3_client
-from alexnet.dataset import manifest, shard_reader, shard_writer
+from alexnet.dataset import manifest
 from alexnet.dataset.shard_reader import ShardReader
 from alexnet.errors import StoreError
-from alexnet.loading.batch import join
-from alexnet.loading.data_loader import TrainParts, training_batches
 from alexnet.loading.epoch_plan import Run
 from tests.alexnet.adapters.chaos_proxy import FAULTS, chaos_proxy
-from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples, tiny_run
+from tests.tiny_data import batches, tiny_run, train_parts
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def data_url(bucket_url):
-    """The tiny data set in a bucket."""
-    splits = {"train": colour_samples("train", NUM_TRAIN), "val": colour_samples("val", NUM_VAL)}
-    shard_writer.write_dataset(open_store(bucket_url), "tiny", ["red", "green", "blue"], splits, 20)
-    return bucket_url
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """A stalled answer is given up after half a second, and pauses are short."""
-    monkeypatch.setattr("alexnet.adapters.object_store.s3_client.SILENCE_S", 0.5)
-    monkeypatch.setattr("alexnet.adapters.object_store.s3.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(shard_reader, "PIECE_BYTES", 8000)
-
-
 def epoch(store):
     config = tiny_run(store.url, epochs=2)
-    parts = TrainParts(
-        store=store,
-        manifest=manifest.read(store),
-        data=config.data,
-        augment=config.augment,
-        train=config.train,
-        rank=0,
-        world_size=1,
-        start_step=0,
-    )
-    return [join(group, torch.device("cpu")) for group in training_batches(parts)]
+    return batches(train_parts(store, manifest.read(store), config))
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -45,7 +45,8 @@ def use_endpoint(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Stores that are opened after this give up after a second."""
+    """Stores that are opened after this give up after a second, and after one of silence."""
+    monkeypatch.setattr("alexnet.adapters.object_store.s3_client.SILENCE_S", 1.0)
     monkeypatch.setattr("alexnet.adapters.object_store.s3.DEADLINE_S", 1.0)
 
 

@@ -10,7 +10,6 @@ from alexnet.telemetry import s3_usage
 from alexnet.training.loop import Trainer
 from alexnet.training.worker import LocalWorker
 from tests.alexnet.adapters.chaos_proxy import chaos_proxy
-from tests.alexnet.adapters.test_faulty_s3 import data_url, impatient  # noqa: F401 - fixtures
 from tests.tiny_data import tiny_run
 
 pytestmark = pytest.mark.slow
@@ -60,11 +59,7 @@ def test_what_a_server_refuses_is_an_error(bucket_url, as_reader):
 
 
 def test_a_training_counts_what_a_failing_server_has_answered(
-    data_url,  # noqa: F811 - the fixture
-    s3,
-    impatient,  # noqa: F811 - the fixture
-    monkeypatch,
-    tmp_path,
+    data_url, s3, impatient, monkeypatch, tmp_path
 ):
     store, worker = open_store(data_url), LocalWorker()
     data = manifest.read(store)

@@ -11,13 +11,11 @@ from alexnet.errors import DataError
 from alexnet.loading.bad_samples import BadBudget
 from alexnet.loading.batch import join
 from alexnet.loading.data_loader import (
-    TrainParts,
     ValidationParts,
     ValidationStream,
-    training_batches,
 )
 from alexnet.telemetry.epoch_ledger import Skipped
-from tests.tiny_data import tiny_run
+from tests.tiny_data import batches, same, tiny_run, train_parts
 
 CPU = torch.device("cpu")
 BAD = [5, 40, 41, 99]
@@ -26,25 +24,9 @@ BAD = [5, 40, 41, 99]
 def parts_of(url, *, rank=0, world_size=1, loaders=0, start_step=0, **data):
     store, config = open_store(url), tiny_run(url, epochs=2)
     limits = {"max_bad_share": 0.2, "loader_processes": loaders} | data
-    return TrainParts(
-        store=store,
-        manifest=manifest.read(store),
-        data=dataclasses.replace(config.data, **limits),
-        augment=config.augment,
-        train=config.train,
-        rank=rank,
-        world_size=world_size,
-        start_step=start_step,
-    )
-
-
-def batches(parts):
-    return [join(group, CPU) for group in training_batches(parts)]
-
-
-def same(one, two):
-    pairs = zip(one[:3], two[:3], strict=True)
-    return all(torch.equal(a, b) for a, b in pairs) and one.skipped == two.skipped
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **limits))
+    where = {"rank": rank, "world_size": world_size, "start_step": start_step}
+    return train_parts(store, manifest.read(store), config, **where)
 
 
 def test_batches_keep_their_size_and_each_bad_sample_is_told_once_an_epoch(spoilt, tiny_url):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from alexnet.errors import DataError
 from alexnet.loading.epoch_plan import EpochPlan, runs_in_order, share
+from tests.streams import stream_ids
 
 shard_sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 
@@ -29,13 +30,6 @@ def plans(draw, max_streams=8):
         window_samples=draw(st.integers(1, 30)),
         global_batch_size=batch,
     )
-
-
-def stream_ids(plan, stream, position=0):
-    """(shard, sample) pairs of a stream from a position on."""
-    for window in plan.windows(stream, position):
-        read = [(run.shard, run.first + i) for run in window.runs for i in range(run.num_samples)]
-        yield from (read[place] for place in window.order[max(0, position - window.start) :])
 
 
 def delivered(plan):

@@ -5,13 +5,15 @@ count, divided by it; averaged over the batches of an epoch. What a uniform shuf
 by shuffling. All draws are fixed, so these tests do not flicker.
 """
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
 from alexnet.loading.epoch_plan import EpochPlan
 from alexnet.preparation.new_shards import Settings, orders
 from alexnet.preparation.sources.listing import Entry, listed
-from tests.alexnet.loading.test_epoch_plan import ids_of_step
+from tests.streams import stream_ids
 
 CLASSES, SAMPLES, BATCH, STREAMS = 10, 20_000, 100, 100
 SORTED = np.repeat(np.arange(CLASSES), SAMPLES // CLASSES)
@@ -41,8 +43,9 @@ def epoch(labels, per_shard, epoch=0, streams=STREAMS):
         window_samples=500,
         global_batch_size=BATCH,
     )
-    for step in range(plan.steps):
-        pairs = np.array(ids_of_step(plan, step, 1, 0))
+    streams = [stream_ids(plan, stream) for stream in range(streams)]
+    for _ in range(plan.steps):
+        pairs = np.array([pair for each in streams for pair in islice(each, plan.per_step)])
         yield labels[pairs[:, 0] * per_shard + pairs[:, 1]]
 
 

@@ -44,19 +44,29 @@ def promoted(champion, challenger, **settings):
     )
 
 
+@pytest.fixture
+def short_interval(monkeypatch):
+    """The interval of the gain, which decides nothing, is made of a few draws."""
+    monkeypatch.setattr("alexnet.promotion.significance.DRAWS", 10)
+
+
 def share_promoted(gained, lost, images=4000):
     rng = np.random.default_rng(0)
     return sum(promoted(*pair(rng, images, gained, lost)) for _ in range(TRIALS)) / TRIALS
 
 
 @pytest.mark.parametrize("changed", [0.01, 0.1, 0.2])
-def test_of_two_equal_models_the_second_is_promoted_in_at_most_5_percent_of_cases(changed):
+def test_of_two_equal_models_the_second_is_promoted_in_at_most_5_percent_of_cases(
+    short_interval, changed
+):
     # That it is at most 5 % exactly is `test_significance.py`'s; here all of the gate is at work.
     assert share_promoted(changed / 2, changed / 2) <= 0.05 + CHANCE
 
 
 @pytest.mark.parametrize(("changed", "power"), [(0.1, 0.95), (0.2, 0.8)])
-def test_a_gain_of_two_points_on_4000_images_is_promoted_in_most_cases(changed, power):
+def test_a_gain_of_two_points_on_4000_images_is_promoted_in_most_cases(
+    short_interval, changed, power
+):
     assert share_promoted(changed / 2 + 0.01, changed / 2 - 0.01) >= power
 
 
@@ -71,7 +81,7 @@ def test_a_broken_class_is_refused_by_name_though_all_others_are_better():
     assert "class-6" not in refused[0].found
 
 
-def test_small_classes_that_lose_by_chance_are_not_taken_for_broken():
+def test_small_classes_that_lose_by_chance_are_not_taken_for_broken(short_interval):
     rng = np.random.default_rng(2)
     wrongly = 0
     for _ in range(TRIALS):

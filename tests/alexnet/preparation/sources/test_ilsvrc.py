@@ -13,7 +13,7 @@ from alexnet.errors import DataError
 from alexnet.preparation import sources
 from alexnet.preparation.sources import ilsvrc
 from alexnet.preparation.sources.listing import read
-from tests.alexnet.preparation.sources.test_tar_scan import tar_of
+from tests.tars import tar_of
 
 SYNSETS = ["n03000684", "n01440764", "n02979186"]
 """In the order of the kit's own numbers, which is not the order of labels."""

@@ -7,8 +7,7 @@ from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.preparation import sources
 from alexnet.preparation.sources.listing import read
-from tests.alexnet.preparation.sources.test_kaggle import write
-from tests.alexnet.preparation.sources.test_tar_scan import tar_of
+from tests.tars import tar_of, write
 
 FILES = {
     "train/cat/1.JPEG": b"a",

@@ -2,10 +2,9 @@
 
 import pytest
 
-from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.preparation import sources
-from tests.alexnet.preparation.sources.test_tar_scan import tar_of
+from tests.tars import tar_of, write
 
 ROOT = "ILSVRC/Data/CLS-LOC"
 FILES = {
@@ -20,14 +19,6 @@ FILES = {
         b"ILSVRC2012_val_00000001,n01443537 1 2 3 4 n01443537 5 6 7 8\n"
     ),
 }
-
-
-def write(folder, files):
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return open_store(str(folder))
 
 
 def labelled(listing):

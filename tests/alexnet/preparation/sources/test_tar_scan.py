@@ -10,40 +10,7 @@ from hypothesis import strategies as st
 
 from alexnet.errors import DataError
 from alexnet.preparation.sources.tar_scan import members
-
-
-class Memory:
-    """One file in memory, as a store."""
-
-    url = "memory"
-
-    def __init__(self, data):
-        self.data = data
-
-    def num_bytes(self, name):
-        return len(self.data)
-
-    def read(self, name, offset=0, length=None):
-        assert length is None or offset + length <= len(self.data)
-        return self.data[offset:][:length]
-
-
-def tar_of(files, style=tarfile.GNU_FORMAT):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=style) as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-names = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0/", exclude_categories=["Cs"]),
-    min_size=1,
-    max_size=150,
-)
-archives = st.lists(st.tuples(names, st.binary(max_size=1200)), max_size=8)
+from tests.tars import Memory, archives, tar_of
 
 
 @given(archives, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alexnet.errors import DataError
 from alexnet.preparation.sources import tar_stream
 from alexnet.preparation.sources.tar_stream import Walk
-from tests.alexnet.preparation.sources.test_tar_scan import Memory, archives, tar_of
+from tests.tars import Memory, archives, tar_of
 
 
 @given(archives, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]), st.integers(1, 5000))

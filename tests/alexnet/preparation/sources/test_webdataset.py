@@ -11,7 +11,7 @@ from alexnet.errors import ConfigError, DataError
 from alexnet.preparation.sources import webdataset
 from alexnet.preparation.sources.tar_stream import Walk
 from alexnet.preparation.sources.webdataset import ClassMap
-from tests.alexnet.preparation.sources.test_tar_scan import Memory, tar_of
+from tests.tars import Memory, tar_of
 
 keys = st.lists(
     st.text("abcxyz019_-/", min_size=1, max_size=12).map(lambda key: "k" + key.strip("/")),
