@@ -124,6 +124,38 @@ def job_cluster(tmp_path_factory, s3, mlflow_url):
         yield head
 
 
+@pytest.fixture
+def on_cluster(job_cluster, monkeypatch):
+    """Commands of this process join the cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    return job_cluster
+
+
+@pytest.fixture
+def connected(on_cluster):
+    """This process has joined the cluster."""
+    from alexnet.adapters import ray_cluster
+
+    ray_cluster.connect()
+    yield
+    ray_cluster.disconnect()
+
+
+@pytest.fixture(scope="module")
+def stays_connected(job_cluster):
+    """The same for all of a module; its commands find the cluster joined."""
+    from alexnet.adapters import ray_cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+        ray_cluster.connect()
+        with patch.context() as inner:
+            for name in ("connect", "disconnect"):
+                inner.setattr(ray_cluster, name, lambda: None)
+            yield
+        ray_cluster.disconnect()
+
+
 @pytest.fixture(scope="session")
 def photos():
     """The folder with archives of real photographs."""

@@ -10,15 +10,9 @@ import pytest
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest, shard_index
 from pipelines import check_data, prepare_shards
-from tests.pipelines.test_foreign_shards import pictures
-from tests.tiny_data import NUM_TRAIN, NUM_VAL, spoil
+from tests.tiny_data import NUM_TRAIN, NUM_VAL, pictures, spoil
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def on_cluster(job_cluster, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
 
 
 @pytest.fixture

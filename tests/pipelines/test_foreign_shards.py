@@ -3,30 +3,17 @@
 import re
 import subprocess
 
-import numpy as np
 import pytest
 import torch
 import webdataset
 
-from alexnet import images
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.loading.data_loader import ValidationParts, ValidationStream
 from pipelines import prepare_shards
-from tests.tiny_data import tiny_run
+from tests.tiny_data import pictures, tiny_run
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def on_cluster(job_cluster, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-
-
-def pictures(count, seed=0):
-    rng = np.random.default_rng(seed)
-    for _ in range(count):
-        yield images.encode_jpeg(rng.integers(0, 256, (70, 80, 3), dtype=np.uint8))
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
 
 
 def write_shards(folder, split, count, seed=0, first=0):

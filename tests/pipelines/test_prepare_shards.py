@@ -19,14 +19,9 @@ from alexnet.adapters.object_store import open_store, s3_client
 from alexnet.dataset import manifest
 from pipelines import prepare_shards
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
 
 SCRIPT = Path(prepare_shards.__file__)
-
-
-@pytest.fixture(autouse=True)
-def on_cluster(job_cluster, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
 
 
 @pytest.fixture

@@ -24,14 +24,6 @@ ray_cluster.disconnect()
 """
 
 
-@pytest.fixture
-def connected(job_cluster, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-    ray_cluster.connect()
-    yield
-    ray_cluster.disconnect()
-
-
 @pytest.mark.slow
 def test_the_number_of_workers_is_as_asked_or_chosen(connected):
     assert ray_cluster.claim(ClusterConfig()) == Resources(2, 2, use_gpu=False)

@@ -28,14 +28,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def connected(job_cluster, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-    ray_cluster.connect()
-    yield
-    ray_cluster.disconnect()
-
-
-@pytest.fixture
 def train(connected, tmp_path):
     """A tiny run with two workers on the cluster; its configuration, checkpoints and end."""
 

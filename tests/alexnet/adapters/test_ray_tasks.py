@@ -6,20 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.adapters import ray_cluster
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ClusterError, DataError
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def connected(job_cluster):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-        ray_cluster.connect()
-        yield
-        ray_cluster.disconnect()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
 
 
 def test_every_item_gives_its_result_and_items_are_taken_a_few_at_a_time():

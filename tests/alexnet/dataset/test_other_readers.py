@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from alexnet import images
-from alexnet.adapters import ray_cluster
 from tests.tiny_data import NUM_TRAIN, colour_samples
 
 
@@ -16,15 +15,10 @@ def urls(tiny):
 
 
 @pytest.mark.slow
-def test_ray_data_reads_every_sample(urls, job_cluster, monkeypatch):
+def test_ray_data_reads_every_sample(urls, connected):
     import ray
 
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
-    ray_cluster.connect()
-    try:
-        rows = ray.data.read_webdataset(urls, decoder=None).take_all()
-    finally:
-        ray_cluster.disconnect()
+    rows = ray.data.read_webdataset(urls, decoder=None).take_all()
     read = sorted((row["__key__"], row["jpg"], int(row["cls"])) for row in rows)
     written = [(s.key, s.jpeg, s.label) for s in colour_samples("train", NUM_TRAIN)]
     assert read == written
