@@ -1,7 +1,10 @@
-"""What a process and all that it has started listen on."""
+"""What runs, and what a process and all that it has started listen on."""
 
 import ipaddress
+import socket
 from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -23,3 +26,22 @@ def foreign(pid):
 def _is_loopback(text):
     address = ipaddress.ip_address(text)
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def processes_with(mark):
+    """Ids of living processes whose command line holds the mark."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if mark.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def is_free(url):
+    """Whether nothing listens at an address."""
+    with socket.socket() as attempt:
+        target = urlsplit(url)
+        return attempt.connect_ex((target.hostname, target.port)) != 0

@@ -1,7 +1,7 @@
 """A command runs the code of the tree that it lies in, on the driver and on the workers.
 
 Whatever is installed: the environment of these tests has another clone, this one. How a job's
-working directory wins over an installed wheel stands in `pipelines/test_submitted_jobs.py`.
+working directory wins over an installed wheel stands in `infra/test_local_stack_jobs.py`.
 """
 
 import json

@@ -2,15 +2,12 @@
 
 import json
 import re
-import signal
-import socket
 import stat
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -18,34 +15,9 @@ import boto3
 import pytest
 
 from infra import local_stack, processes, servers
+from tests import listening
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "infra.local_stack"]
-
-
-def sourced(path):
-    """Variables of a shell that has sourced the file."""
-    command = ["sh", "-c", '. "$0" && env -0', str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
-
-
-def processes_with(mark):
-    """Ids of living processes whose command line holds the mark."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if mark.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return found
-
-
-def is_free(url):
-    with socket.socket() as attempt:
-        target = urlsplit(url)
-        return attempt.connect_ex((target.hostname, target.port)) != 0
 
 
 def status(url, **headers):
@@ -57,30 +29,9 @@ def status(url, **headers):
         return error.code
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    """Folder, process and variables of a running stack."""
-    folder = tmp_path_factory.mktemp("stack") / uuid.uuid4().hex
-    output = folder.with_suffix(".txt")
-    with output.open("w") as file:
-        process = subprocess.Popen(
-            [*COMMAND, "--dir", str(folder)], stdout=file, stderr=file, cwd=ROOT
-        )
-    try:
-        deadline = time.monotonic() + 200
-        while "Ctrl-C stops" not in output.read_text():
-            assert process.poll() is None, output.read_text()
-            assert time.monotonic() < deadline, output.read_text()
-            time.sleep(0.2)
-        yield folder, process, sourced(folder / "env.sh"), output
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.mark.slow
 def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
-    _, _, env, _ = stack
+    env = stack.env
     for key, value in env.items():
         monkeypatch.setenv(key, value)
     buckets = boto3.session.Session().client("s3").list_buckets()["Buckets"]
@@ -93,19 +44,18 @@ def test_every_server_answers_at_the_exported_addresses(stack, monkeypatch):
 
 @pytest.mark.slow
 def test_secrets_are_in_private_files_only(stack):
-    folder, _, env, output = stack
+    folder, env = stack.folder, stack.env
     for name in ("env.sh", "s3.json"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     for name in ("AWS_SECRET_ACCESS_KEY", "RAY_AUTH_TOKEN"):
-        for path in (output, *folder.glob("*.log")):
+        for path in (stack.output, *folder.glob("*.log")):
             assert env[name] not in path.read_text(errors="replace"), path
-        assert not processes_with(env[name])
+        assert not listening.processes_with(env[name])
 
 
 @pytest.mark.slow
 def test_prometheus_watches_every_node_where_it_is_installed(stack):
-    *_, output = stack
-    shown = re.findall(r"^Prometheus  (\S+)$", output.read_text(), re.M)
+    shown = re.findall(r"^Prometheus  (\S+)$", stack.output.read_text(), re.M)
     assert len(shown) == servers.has_prometheus()
     if not shown:
         pytest.skip("prometheus is not installed: apt install prometheus")
@@ -123,24 +73,23 @@ def test_prometheus_watches_every_node_where_it_is_installed(stack):
 
 @pytest.mark.slow
 def test_a_job_finds_the_servers_and_this_python(stack):
-    _, _, env, _ = stack
     script = 'echo "$MLFLOW_TRACKING_URI $(command -v python)"'
     done = subprocess.run(
-        ["ray", "job", "submit", "--", "sh", "-c", script],
-        env=env,
+        [stack.python, "-m", "ray.scripts.scripts", "job", "submit", "--", "sh", "-c", script],
+        env=stack.env,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert f"{env['MLFLOW_TRACKING_URI']} {processes.BIN}" in done.stdout, done.stdout
+    assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in done.stdout, done.stdout
 
 
 @pytest.mark.slow
 def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(stack):
-    folder, *_ = stack
+    folder = stack.folder
     done = subprocess.run(
-        [*COMMAND, "--dir", str(folder)],
+        [sys.executable, "-m", "infra.local_stack", "--dir", str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -152,21 +101,6 @@ def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(stack):
         f"local_stack: {folder}: a stack is running here. Stop it, or name another folder with "
         "--dir.\n"
     )
-
-
-@pytest.mark.slow
-def test_sigterm_stops_all_of_it_and_frees_the_ports(stack):  # last: it ends the stack
-    folder, process, env, _ = stack
-    head = urlsplit(env["RAY_API_SERVER_ADDRESS"]).port
-    assert processes_with(str(folder))
-    assert processes_with(f"--dashboard-port={head}")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    assert not processes_with(str(folder))
-    assert not processes_with(f"--dashboard-port={head}")
-    names = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "RAY_API_SERVER_ADDRESS")
-    assert all(is_free(env[name]) for name in names)
-    assert not (folder / "env.sh").exists()
 
 
 @pytest.mark.slow
