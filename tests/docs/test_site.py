@@ -160,7 +160,13 @@ def test_no_path_of_this_machine_is_on_the_site(site):
 @pytest.mark.slow
 def test_a_forgotten_page_a_link_and_an_anchor_that_lead_nowhere_fail_the_build(tmp_path):
     docs = tmp_path / "docs"
-    shutil.copytree(DOCS, docs)
+    shutil.copytree(DOCS / "static", docs / "static")
+    settings = (DOCS / "conf.py").read_text()
+    navigation = re.search(r"^NAVIGATION = \{.*?^\}$", settings, re.DOTALL | re.MULTILINE)[0]
+    few = 'NAVIGATION = {"Explanation": ["scale"]}'
+    (docs / "conf.py").write_text(settings.replace(navigation, few))
+    (docs / "index.md").write_text("# Pages\n\n<!-- navigation -->\n")
+    (docs / "scale.md").write_text("# Scale\n")
     (docs / "forgotten.md").write_text("# Forgotten\n\n[a](no-such.md) [b](scale.md#no-such)\n")
     status, said = build(docs, tmp_path / "site")
     assert status == 1
