@@ -52,7 +52,7 @@ OTHER = """
 import sys
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import LeaseError
-from alexnet.lease import Lease
+from alexnet.storage.lease import Lease
 try:
     Lease(open_store(sys.argv[1])).take("run x")
 except LeaseError as error:
