@@ -25,11 +25,10 @@ from alexnet.telemetry import prometheus_metrics
 from infra import servers
 from infra.processes import ServerError, running
 from pipelines import retrain
+from tests.commands import LENIENT, RARE
 from tests.conftest import use_s3
 from tests.docs.test_docs import slugs
 from tests.manifests import ROOT, changed, output, walk
-from tests.pipelines.test_promote import LENIENT
-from tests.pipelines.test_train import RARE
 
 MONITORING = ROOT / "infra" / "monitoring"
 RULES = yaml.safe_load((MONITORING / "rules.yml").read_text())

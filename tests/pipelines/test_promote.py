@@ -16,6 +16,7 @@ from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import shard_writer
 from pipelines import promote, verify
+from tests.commands import LENIENT, Commands
 from tests.conftest import use_s3
 from tests.registry import new_version, trained_run
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples
@@ -51,40 +52,32 @@ def runs(s3, data_url, tmp_path_factory):
             yield weak, strong
 
 
-class Promoting:
+class Promoting(Commands):
     """A registered model of its own, and the commands that are given about it."""
 
     def __init__(self, decisions_url, capfd):
         self.name, self.decisions_url = f"m-{uuid.uuid4().hex[:8]}", decisions_url
-        self.client, self._capfd = MlflowClient(), capfd
+        super().__init__(capfd)
+        self.client = MlflowClient()
 
     def register(self, run):
         return new_version(run, self.name, self.decisions_url).number
 
     def promote(self, *arguments):
-        """Exit status and what was said."""
-        return self._call(promote.main, arguments)
+        return self.call(promote.main, self._on_model(arguments))
 
     def verify(self, *arguments):
-        return self._call(verify.main, arguments)
+        return self.call(verify.main, self._on_model(arguments))
 
-    def _call(self, main, arguments):
-        self._capfd.readouterr()
-        status = main([*arguments, f"--set=registry.model_name={self.name}", *LENIENT])
-        said = self._capfd.readouterr()
-        return status, said.out + said.err
+    def _on_model(self, arguments):
+        return [*arguments, f"--set=registry.model_name={self.name}", *LENIENT]
 
     def aliases(self):
         return Registry(self.name).aliases()
 
 
-LENIENT = ("--set=gate.max_calibration_error=0.9", "--set=gate.max_latency_ms=60000")
-"""A network that was trained for a second is not calibrated, and this machine may be busy."""
-
-
 @pytest.fixture
-def model(mlflow_on_postgres, job_cluster, s3_env, bucket_url, monkeypatch, capfd):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+def model(mlflow_on_postgres, on_cluster, s3_env, bucket_url, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_on_postgres)
     return Promoting(bucket_url, capfd)
 

@@ -11,7 +11,6 @@ import time
 import urllib.request
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -23,38 +22,27 @@ from alexnet.retraining import records
 from alexnet.telemetry import prometheus_metrics
 from pipelines import retrain
 from pipelines import status as status_command
-from tests.pipelines.test_promote import LENIENT
-from tests.pipelines.test_train import TINY
+from tests.commands import LENIENT, ROOT, Commands
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 
-
-class Retraining:
+class Retraining(Commands):
     """A registered model of its own, its data, and the command."""
 
     def __init__(self, folder, data, capfd):
-        self.name, self.data, self._capfd = f"m-{uuid.uuid4().hex[:8]}", data, capfd
-        self._file, self.storage = folder / "tiny.toml", folder / "runs"
-        self._file.write_text(TINY.format(url=data, storage=self.storage))
+        super().__init__(capfd)
+        self.use_tiny(folder, data)
+        self.name, self.data = f"m-{uuid.uuid4().hex[:8]}", data
 
     def arguments(self, *more):
-        return [str(self._file), f"--set=registry.model_name={self.name}", *LENIENT, *more]
+        return [str(self.file), f"--set=registry.model_name={self.name}", *LENIENT, *more]
 
     def __call__(self, *more):
-        """Exit status and what was said."""
-        self._capfd.readouterr()
-        status = retrain.main(self.arguments(*more))
-        said = self._capfd.readouterr()
-        return status, said.out + said.err
+        return self.call(retrain.main, self.arguments(*more))
 
     def start(self, *more):
-        """In a process of its own."""
-        command = [sys.executable, str(ROOT / "pipelines" / "retrain.py"), *self.arguments(*more)]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-        )
+        return self.start_script("retrain", self.arguments(*more))
 
     @property
     def store(self):
@@ -74,15 +62,19 @@ class Retraining:
 
 
 @pytest.fixture
-def model(tiny_url, job_cluster, mlflow_url, monkeypatch, tmp_path, capfd):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+def model(tiny_url, on_cluster, mlflow_url, monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     monkeypatch.setenv("GIT_COMMIT", "abc")
     monkeypatch.chdir(tmp_path)
-    return Retraining(tmp_path, shutil.copytree(tiny_url, tmp_path / "data"), capfd)
+    made = Retraining(tmp_path, shutil.copytree(tiny_url, tmp_path / "data"), capfd)
+    yield made
+    made.end()
 
 
 LEARNS = ("--set=train.epochs=8",)
+
+LONG = ("--set=train.epochs=24",)
+"""So that it is not over before it is stopped."""
 
 
 def test_new_data_is_learnt_once_and_judged(model):
@@ -128,13 +120,13 @@ def wait_for(process, pattern):
     ],
 )
 def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, moment):
-    killed = model.start(*LEARNS)
+    killed = model.start(*LONG)
     wait_for(killed, moment)
     killed.kill()
     killed.wait()
     model.publish_less()
     before = len(records.read(model.store))
-    status, said = model(*LEARNS)
+    status, said = model(*LONG)
     assert status == 0
     assert f"{model.name}: continue: retraining 1 was interrupted" in said
     (only,) = records.read(model.store)
@@ -178,13 +170,13 @@ def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
 
 
 def test_a_signal_stops_it_with_a_checkpoint_and_the_next_call_goes_on(model):
-    stopped = model.start(*LEARNS)
+    stopped = model.start(*LONG)
     wait_for(stopped, r"step=16/")
     stopped.send_signal(signal.SIGTERM)
     stopped.stdout.read()
     assert stopped.wait() == 128 + signal.SIGTERM
     assert [each.state for each in records.read(model.store)] == ["training"]
-    status, said = model(*LEARNS)
+    status, said = model(*LONG)
     assert status == 0
     assert "(continued)" in said
 

@@ -22,30 +22,7 @@ from alexnet.telemetry import prometheus_metrics
 from alexnet.telemetry.cost import money
 from infra.processes import free_ports
 from pipelines import sync_tracking, train
-
-ROOT = Path(__file__).parents[2]
-
-TINY = """
-name = "tiny"
-[model]
-num_classes = 3
-width = 0.05
-[data]
-url = "{url}"
-image_px = 64
-num_streams = 4
-window_samples = 10
-loader_processes = 1
-[optim]
-warmup_epochs = 0
-[train]
-epochs = 3
-global_batch_size = 12
-[cluster]
-num_workers = 2
-start_timeout_s = 2
-storage_url = "{storage}"
-"""
+from tests.commands import RARE, ROOT, TINY, TWO_WORKERS
 
 
 @pytest.fixture
@@ -56,9 +33,8 @@ def run_file(tiny_url, tmp_path):
 
 
 @pytest.fixture
-def on_cluster(job_cluster, mlflow_url, monkeypatch, tmp_path):
+def on_cluster(on_cluster, mlflow_url, monkeypatch, tmp_path):
     """The command's surroundings: a cluster, a tracker, an empty folder."""
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri(mlflow_url)
@@ -72,17 +48,6 @@ def tiny_in_s3(tiny_url, bucket_url):
     for file in Path(tiny_url).iterdir():
         store.upload(file, file.name)
     return bucket_url
-
-
-RARE = {
-    prometheus_metrics.RESTARTS,
-    prometheus_metrics.LOST_SECONDS,
-    prometheus_metrics.LOST_COST,
-    prometheus_metrics.STEPS_REDONE,
-    prometheus_metrics.SKIPPED,
-    prometheus_metrics.S3_ERRORS,
-}
-"""Ray exports a counter from its first count on; see `test_metering.py` for these."""
 
 
 def exported(head, run):
@@ -138,7 +103,8 @@ def test_a_run_is_tracked_measured_and_its_best_model_registered(
     }
     # In a process of its own: Ray counts once for each time that a process has joined a cluster.
     script = str(ROOT / "pipelines" / "train.py")
-    command = [sys.executable, script, run_file, *(f"--set={k}={v}" for k, v in changes.items())]
+    command = [sys.executable, script, run_file, *TWO_WORKERS]
+    command += [f"--set={k}={v}" for k, v in changes.items()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     out = done.stdout
@@ -221,6 +187,7 @@ def test_an_endpoint_that_does_not_answer_is_named(run_file, monkeypatch, capsys
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setattr("alexnet.adapters.object_store.s3.DEADLINE_S", 1.0)
     s3_client.forget_client()
     line = refusal(capsys, run_file, "--set", "data.url=s3://datasets/x")
     s3_client.forget_client()

@@ -1,13 +1,9 @@
 """A search ends the worse trials early, goes on where it was, and says what is best."""
 
 import dataclasses
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -26,9 +22,7 @@ from pipelines.steps import run_inputs, search_inputs, search_report, search_tri
 from pipelines.steps import search as searching
 from pipelines.steps.search_trial import Task
 from pipelines.steps.stop_request import StopRequest
-from tests.pipelines.test_train import TINY
-
-ROOT = Path(__file__).parents[2]
+from tests.commands import Commands
 
 SPACE = """
 trials = 4
@@ -40,34 +34,23 @@ optim.learning_rate = { choice = [1e-9, 2e-9, 1e30] }
 """Values that learn nothing, and one whose loss is not finite; the run's own values learn."""
 
 
-class Tuning:
+class Tuning(Commands):
     """A search of its own, and the command."""
 
     def __init__(self, folder, data, capfd):
-        self._capfd, self.storage, self.started = capfd, folder / "runs", []
-        self.run_file, self.space = folder / "tiny.toml", folder / "space.toml"
-        self.run_file.write_text(TINY.format(url=data, storage=self.storage))
+        super().__init__(capfd)
+        self.use_tiny(folder, data)
+        self.space = folder / "space.toml"
         self.space.write_text(SPACE)
 
     def arguments(self, *more):
-        alone = ("--set=cluster.num_workers=1", "--set=data.loader_processes=0")
-        return [str(self.run_file), f"--space={self.space}", *alone, *more]
+        return [str(self.file), f"--space={self.space}", *more]
 
     def __call__(self, *more):
-        """Exit status and what was said."""
-        self._capfd.readouterr()
-        status = tune.main(self.arguments(*more))
-        said = self._capfd.readouterr()
-        return status, said.out + said.err
+        return self.call(tune.main, self.arguments(*more))
 
     def start(self, *more):
-        """In a process of its own."""
-        command = [sys.executable, str(ROOT / "pipelines" / "tune.py"), *self.arguments(*more)]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-        )
-        self.started.append(process)
-        return process
+        return self.start_script("tune", self.arguments(*more))
 
     @property
     def folder(self):
@@ -92,15 +75,14 @@ def tuning(tiny_url, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     made = Tuning(tmp_path, tiny_url, capfd)
     yield made
-    for process in made.started:
-        process.kill()
-        process.wait()
+    made.end()
 
 
 @pytest.fixture
-def on_cluster(job_cluster, mlflow_url, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+def tracked(on_cluster, mlflow_url, monkeypatch):
+    """On the cluster, with the shared tracker; its address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
+    return mlflow_url
 
 
 def runs(uri, record):
@@ -132,7 +114,7 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
     assert "  python pipelines/train.py best.toml\n" in said
 
     made = config_file.load(tmp_path / "best.toml")
-    wanted = config_file.changed(config_file.load(tuning.run_file), record.best.values)
+    wanted = config_file.changed(config_file.load(tuning.file), record.best.values)
     assert made.identity() == wanted.identity()
     assert (made.run.name, made.data.url, made.cluster.storage_url) == ("", "data", "runs")
     assert tuning.folder.read("best.toml") == (tmp_path / "best.toml").read_bytes()
@@ -159,7 +141,7 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # three commands, one after another
 def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
-    tuning, on_cluster, mlflow_url
+    tuning, tracked
 ):
     tuning.space.write_text(SPACE.replace("trials = 4", "trials = 3"))
     slow = ("--set=train.epochs=30", "--set=optim.learning_rate=0.001")
@@ -172,7 +154,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     assert process.returncode == 143, said
     assert "stopped by SIGTERM: " in said
     before = tuning.record.trials[0]
-    search, nested = runs(mlflow_url, tuning.record)
+    search, nested = runs(tracked, tuning.record)
     assert (search.info.status, nested[before.run_name].info.status) == ("KILLED", "KILLED")
     assert not (tuning.storage / before.run_name / "lease.json").exists()
 
@@ -191,7 +173,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     for each in ended:
         known = after.trials[each.number]
         assert (known.outcome, known.epochs) == (each.outcome, each.epochs)
-    search, nested = runs(mlflow_url, after)
+    search, nested = runs(tracked, after)
     assert search.info.status == "FINISHED"
     assert len(nested) == 3  # none was begun anew
     assert "RUNNING" not in {run.info.status for run in nested.values()}
@@ -205,7 +187,7 @@ def test_a_trial_that_was_killed_while_it_ended_is_ended_by_the_next_command(
     tuning, mlflow_url, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
-    named = dataclasses.replace(config_file.load(tuning.run_file), run=NameConfig(name="cut-short"))
+    named = dataclasses.replace(config_file.load(tuning.file), run=NameConfig(name="cut-short"))
     inputs = run_inputs.prepare(named)
     run = open_store(inputs.run_url)
     inputs.record.write(run)
@@ -224,7 +206,7 @@ class Lost:
 
 
 def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
-    found = search_inputs.prepare(config_file.load(tuning.run_file), space.load(tuning.space))
+    found = search_inputs.prepare(config_file.load(tuning.file), space.load(tuning.space))
     record = search_inputs.record(found)
     newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
     newer.write(found.store)

@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from infra.processes import free_ports
 from pipelines import train
-from tests.pipelines.test_train import TINY
+from tests.commands import TINY
 from tests.tiny_data import spoil
 
 pytestmark = pytest.mark.slow
@@ -19,9 +19,8 @@ ALL = ["storage", "data", "MLflow", "Ray", "counts", "memory", "shared memory", 
 
 
 @pytest.fixture
-def check(job_cluster, mlflow_url, monkeypatch, tmp_path, tiny_url, capsys):
+def check(on_cluster, mlflow_url, monkeypatch, tmp_path, tiny_url, capsys):
     """Look at a run on a copy of the tiny data; exit status, and lines by level."""
-    monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_url)
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "copy"
