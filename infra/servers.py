@@ -181,13 +181,20 @@ def postgres_server(folder: Path) -> Iterator[str]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def has_postgres() -> bool:
+    """Whether it is installed."""
+    return bool(shutil.which("postgres") or any(DEBIAN_POSTGRES.glob("*/bin/postgres")))
+
+
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql")
+
 POSTGRES_USER = "postgres"
 """Of whom Debian's package makes one."""
 
 
 def _postgres_program(name: str) -> str:
     """Debian keeps most of them off the path, below the version."""
-    below = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    below = sorted(DEBIAN_POSTGRES.glob(f"*/bin/{name}"))
     return str(below[-1]) if below else _program(name, "apt install postgresql")
 
 

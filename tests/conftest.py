@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 import hypothesis
@@ -98,22 +99,19 @@ def bucket_url(s3_env):
 
 @pytest.fixture(scope="session")
 def mlflow_url(tmp_path_factory, s3):
-    """An MLflow server on SQLite, with artifacts in S3."""
-    with servers.mlflow_server(tmp_path_factory.mktemp("mlflow"), s3.env()) as url:
+    """An MLflow server with artifacts in S3, on PostgreSQL where that is installed, else SQLite."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    on_postgres = servers.postgres_server(folder) if servers.has_postgres() else nullcontext("")
+    with on_postgres as database, servers.mlflow_server(folder, s3.env(), database) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def mlflow_on_postgres(tmp_path_factory, s3):
-    """An MLflow server on PostgreSQL, with artifacts in S3."""
-    if not shutil.which("postgres"):
-        pytest.skip("postgres is not installed: apt install postgresql")
-    folder = tmp_path_factory.mktemp("mlflow-on-postgres")
-    with (
-        servers.postgres_server(folder) as database,
-        servers.mlflow_server(folder, s3.env(), database) as url,
-    ):
-        yield url
+def mlflow_on_postgres(mlflow_url):
+    """The same, and not on SQLite."""
+    if not servers.has_postgres():
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    return mlflow_url
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 """A search ends the worse trials early, goes on where it was, and says what is best."""
 
 import dataclasses
+import os
 import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -23,6 +25,7 @@ from pipelines.steps import search as searching
 from pipelines.steps.search_trial import Task
 from pipelines.steps.stop_request import StopRequest
 from tests.commands import Commands
+from tests.waiting import wait_until
 
 SPACE = """
 trials = 4
@@ -60,6 +63,11 @@ class Tuning(Commands):
     @property
     def record(self):
         return trials.read(self.folder)
+
+    @property
+    def begun(self):
+        """Whether the first trial has ended an epoch."""
+        return list(self.storage.glob("_search/*/search.json")) and self.record.trials[0].epochs
 
     def wait(self, process, condition):
         """Until what is written down fulfils a condition."""
@@ -180,6 +188,30 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
 
     status, said = tuning(*slow)
     assert (status, "best     trial" in said, "epoch 1:" in said) == (0, True, False)
+
+
+@pytest.mark.slow
+def test_a_search_that_was_stopped_goes_on_with_the_epochs_that_it_had(tuning, tracked):
+    tuning.space.write_text(SPACE.replace("trials = 4", "trials = 2"))
+    slow = ("--set=train.epochs=20", "--set=optim.learning_rate=0.001")
+
+    def stop():
+        wait_until(lambda: tuning.begun, 200)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    status, said = tuning(*slow)
+    stopping.join()
+    assert (status, "stopped by SIGTERM: " in said) == (143, True), said
+    before = tuning.record.trials[0]
+    status, said = tuning(*slow)
+    assert status == 0, said
+    after = tuning.record.trials[0]
+    assert [epoch.number for epoch in after.epochs] == list(range(1, 21))
+    assert after.epochs[: len(before.epochs)] == before.epochs
+    _, nested = runs(tracked, tuning.record)
+    assert len(nested) == 2  # none was begun anew
 
 
 @pytest.mark.slow
