@@ -5,12 +5,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alexnet.dataset import manifest
 from alexnet.dataset.manifest import Shard, Split
 from alexnet.dataset.shard_index import Index, crc32c
 from alexnet.errors import AlexNetError, DataError
-from alexnet.loading.epoch_plan import Run
 from alexnet.storage.store import READS, File, Store
 
 PIECE_BYTES = 8 * 2**20
@@ -18,6 +18,16 @@ PIECE_BYTES = 8 * 2**20
 
 SHARDS_KEPT = 64
 """Shards whose index a reader keeps in memory; 20 bytes a sample each."""
+
+
+class SampleRange(NamedTuple):
+    """Neighbouring samples of one shard: one ranged read."""
+
+    shard: int
+    """Position of the shard in its split."""
+    first: int
+    """First sample inside the shard."""
+    num_samples: int
 
 
 class Encoded(NamedTuple):
@@ -44,7 +54,7 @@ class Encoded(NamedTuple):
 class Piece(NamedTuple):
     """A part of a run that is read at once."""
 
-    run: Run
+    run: SampleRange
     num_bytes: int
 
 
@@ -57,7 +67,7 @@ class ShardReader:
         """(shards,): position in the split behind each shard's last sample."""
         self._opened = lru_cache(maxsize=SHARDS_KEPT)(self._open)
 
-    def pieces(self, run: Run) -> list[Piece]:
+    def pieces(self, run: SampleRange) -> list[Piece]:
         """Cut a run into reads of at most `PIECE_BYTES`; reads the shard's index.
 
         Raises:
@@ -70,12 +80,12 @@ class ShardReader:
             begin = int(rows["offset"][first])
             # Always one sample at least, however large.
             last = max(first + 1, int(np.searchsorted(ends, begin + PIECE_BYTES, side="right")))
-            part = Run(run.shard, run.first + first, last - first)
+            part = SampleRange(run.shard, run.first + first, last - first)
             pieces.append(Piece(part, int(ends[last - 1]) - begin))
             first = last
         return pieces
 
-    def read(self, run: Run) -> list[Encoded]:
+    def read(self, run: SampleRange) -> list[Encoded]:
         """The samples of a run by one ranged read; one whose bytes are wrong has a `problem`.
 
         Raises:
@@ -164,3 +174,21 @@ def _read_again(file: File, offset: int, length: int, crc: int) -> tuple[bytes, 
         if crc32c(data) == crc:
             return data, ""
     return b"", f"CRC-32C of the {length} bytes at {offset} is not the index's"
+
+
+def ranges_in_order(ends: NDArray[np.int64], samples: range) -> list[SampleRange]:
+    """A range of the split's samples, in manifest order, as runs inside shards.
+
+    Args:
+        ends: (shards,), the position behind each shard's last sample.
+        samples: inside the split.
+    """
+    runs = []
+    at = samples.start
+    shard = int(np.searchsorted(ends, at, side="right"))
+    while at < samples.stop:
+        base = int(ends[shard - 1]) if shard else 0
+        last = min(samples.stop, int(ends[shard]))
+        runs.append(SampleRange(shard, at - base, last - at))
+        at, shard = last, shard + 1
+    return runs

@@ -7,9 +7,8 @@ import numpy as np
 
 from alexnet import images
 from alexnet.dataset.manifest import Manifest
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
-from alexnet.loading.epoch_plan import Run
 from alexnet.storage.store import Store
 
 READERS = 16
@@ -46,7 +45,7 @@ def one_of_each(store: Store, manifest: Manifest) -> tuple[float, str]:
 def _look(reader: ShardReader, number: int) -> int:
     """Bytes of the sample in the middle of a shard."""
     row = reader.split[number].num_samples // 2
-    (sample,) = reader.read(Run(number, row, 1))
+    (sample,) = reader.read(SampleRange(number, row, 1))
     try:
         images.decode(sample.file())
     except DataError as error:

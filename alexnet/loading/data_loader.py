@@ -23,11 +23,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from alexnet import augment, seeds
 from alexnet.config import AugmentConfig, DataConfig, TrainConfig
 from alexnet.dataset.manifest import Manifest
-from alexnet.dataset.shard_reader import Encoded, ShardReader
+from alexnet.dataset.shard_reader import Encoded, ShardReader, ranges_in_order
 from alexnet.errors import AlexNetError, DataError
 from alexnet.loading.bad_samples import BadBudget
 from alexnet.loading.batch import Batch
-from alexnet.loading.epoch_plan import EpochPlan, Window, runs_in_order, share
+from alexnet.loading.epoch_plan import EpochPlan, Window, share
 from alexnet.loading.prefetch import ReadAhead
 from alexnet.storage.store import Store
 from alexnet.telemetry import s3_usage
@@ -146,7 +146,7 @@ class Filler:
         for attempt in range(REPLACEMENTS):
             draw = ("replace", skipped.epoch, skipped.sample_id, attempt)
             drawn = seeds.derive(self._parts.train.seed, *draw) % int(self._reader.ends[-1])
-            (run,) = runs_in_order(self._reader.ends, range(drawn, drawn + 1))
+            (run,) = ranges_in_order(self._reader.ends, range(drawn, drawn + 1))
             (sample,) = self._reader.read(run)
             with suppress(DataError):
                 out[:] = self._view(sample, skipped.epoch)
@@ -185,7 +185,7 @@ class ValidationParts(IterableDataset[Any]):
         batches = [mine[i : i + self.batch_size] for i in range(0, len(mine), self.batch_size)]
         with ThreadPoolExecutor(READ_THREADS) as threads:
             reads = (
-                [threads.submit(reader.read, run) for run in runs_in_order(reader.ends, batch)]
+                [threads.submit(reader.read, run) for run in ranges_in_order(reader.ends, batch)]
                 for batch in batches[loader::loaders]
             )
             for futures in _one_ahead(reads):

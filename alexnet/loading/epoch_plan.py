@@ -21,17 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet import seeds
+from alexnet.dataset.shard_reader import SampleRange
 from alexnet.errors import DataError
-
-
-class Run(NamedTuple):
-    """Neighbouring samples of one shard: one ranged read."""
-
-    shard: int
-    """Position of the shard in its split."""
-    first: int
-    """First sample inside the shard."""
-    num_samples: int
 
 
 class Window(NamedTuple):
@@ -40,7 +31,7 @@ class Window(NamedTuple):
     epoch: int
     start: int
     """Position in the stream of the window's first sample."""
-    runs: tuple[Run, ...]
+    runs: tuple[SampleRange, ...]
     order: NDArray[np.int64]
     """(samples in the window,): which of the window's samples, in reading order, comes when."""
 
@@ -124,7 +115,7 @@ class EpochPlan:
             begin, end = end, end + self.window_samples
             number += 1
 
-    def _runs(self, start: int, count: int) -> tuple[Run, ...]:
+    def _runs(self, start: int, count: int) -> tuple[SampleRange, ...]:
         """The samples at line positions [start, start + count) as runs inside shards."""
         runs = []
         place = (start + self._cut) % self.num_samples
@@ -132,7 +123,7 @@ class EpochPlan:
         while count:
             begin = int(self._ends[slot - 1]) if slot else 0
             taken = min(count, int(self._ends[slot]) - place)
-            runs.append(Run(int(self._shards[slot]), place - begin, taken))
+            runs.append(SampleRange(int(self._shards[slot]), place - begin, taken))
             count -= taken
             place += taken
             slot += 1
@@ -148,21 +139,3 @@ def share(items: int, part: int, parts: int) -> range:
     ranks. Shares are neighbours, so that parts put end to end are in the canonical order.
     """
     return range(items * part // parts, items * (part + 1) // parts)
-
-
-def runs_in_order(ends: NDArray[np.int64], samples: range) -> list[Run]:
-    """A range of the split's samples, in manifest order, as runs inside shards.
-
-    Args:
-        ends: (shards,), the position behind each shard's last sample.
-        samples: inside the split.
-    """
-    runs = []
-    at = samples.start
-    shard = int(np.searchsorted(ends, at, side="right"))
-    while at < samples.stop:
-        base = int(ends[shard - 1]) if shard else 0
-        last = min(samples.stop, int(ends[shard]))
-        runs.append(Run(shard, at - base, last - at))
-        at, shard = last, shard + 1
-    return runs

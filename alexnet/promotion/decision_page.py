@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet import augment, images
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
 from alexnet.html_page import page, section
-from alexnet.loading.epoch_plan import Run
 from alexnet.promotion.decisions import Decision
 from alexnet.promotion.predictions import Predictions
 
@@ -132,7 +131,7 @@ def _sheet(shown: Sequence[Changed]) -> str:
 def _file(reader: ShardReader, image: int) -> bytes:
     shard = int(np.searchsorted(reader.ends, image, side="right"))
     first = image - (int(reader.ends[shard - 1]) if shard else 0)
-    (sample,) = reader.read(Run(shard, first, 1))
+    (sample,) = reader.read(SampleRange(shard, first, 1))
     if sample.problem:
         raise DataError(sample.problem)
     return sample.data

@@ -9,9 +9,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from alexnet.dataset.manifest import Manifest
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
-from alexnet.loading.epoch_plan import Run
 from alexnet.storage.store import Store
 
 NUM_IMAGES = 8
@@ -29,7 +28,7 @@ def images(store: Store, manifest: Manifest) -> list[bytes]:
     """
     split = manifest.split("val")
     number = min(NUM_IMAGES, split[0].num_samples)
-    return [sample.file() for sample in ShardReader(store, split).read(Run(0, 0, number))]
+    return [sample.file() for sample in ShardReader(store, split).read(SampleRange(0, 0, number))]
 
 
 def write(path: Path, files: list[bytes], logits: NDArray[np.float32]) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
-from alexnet.dataset.shard_reader import ShardReader
-from alexnet.loading.epoch_plan import Run
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from infra.processes import BIN, HOST, environment, free_ports, running
 from infra.servers import answers
 
@@ -58,7 +57,7 @@ def main() -> None:
         server.wait_until(lambda: answers(f"{address}/ping"))
         right = asked = 0
         for number, shard in enumerate(split):
-            samples = list(reader.read(Run(number, 0, shard.num_samples)))
+            samples = list(reader.read(SampleRange(number, 0, shard.num_samples)))
             for begin in range(0, len(samples), AT_ONCE):
                 some = samples[begin : begin + AT_ONCE]
                 found = ask(f"{address}/invocations", [sample.file() for sample in some])

@@ -10,9 +10,8 @@ import torch
 
 from alexnet.adapters.object_store import CachedStore, open_store, s3_client
 from alexnet.dataset import manifest
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import StoreError
-from alexnet.loading.epoch_plan import Run
 from tests.alexnet.adapters.chaos_proxy import FAULTS, chaos_proxy
 from tests.tiny_data import batches, tiny_run, train_parts
 
@@ -58,10 +57,10 @@ def test_ids_and_pixels_are_those_of_a_clean_epoch(
 def test_a_shard_deleted_or_replaced_under_a_running_epoch_is_named(data_url, s3, change, message):
     store = open_store(data_url)
     reader = ShardReader(store, manifest.read(store).split("train"))
-    reader.read(Run(1, 0, 2))
+    reader.read(SampleRange(1, 0, 2))
     change(s3.client(), f"{data_url.removeprefix('s3://datasets/')}/train-000001.tar")
     with pytest.raises(StoreError, match=rf"train-000001\.tar: {message}") as caught:
-        reader.read(Run(1, 2, 2))
+        reader.read(SampleRange(1, 2, 2))
     assert type(caught.value) is StoreError  # and not one that may pass
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from alexnet.adapters.object_store import CachedStore, open_store
 from alexnet.dataset import manifest
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
-from alexnet.loading.epoch_plan import Run
 
 GIB = 2**30
 
@@ -52,7 +51,9 @@ def folder(tmp_path):
 
 def everything(store, split):
     reader = ShardReader(store, split)
-    return [reader.read(Run(number, 0, shard.num_samples)) for number, shard in enumerate(split)]
+    return [
+        reader.read(SampleRange(number, 0, shard.num_samples)) for number, shard in enumerate(split)
+    ]
 
 
 def files(folder, suffix):
@@ -82,7 +83,7 @@ def test_the_ceiling_holds_and_the_least_recently_used_goes_first(tiny, split, f
     cached = CachedStore(tiny[0], folder, sum(sizes[:2]) + sizes[2] // 2)
     reader = ShardReader(cached, split)
     for clock, number in enumerate([0, 1, 0, 2]):
-        reader.read(Run(number, 0, 1))
+        reader.read(SampleRange(number, 0, 1))
         for path in files(folder, ".tar"):  # a clock that no file system is too coarse for
             if path.stem == manifest.read_index(tiny[0], split[number]).tar_sha256.hex():
                 os.utime(path, (clock, clock))
@@ -108,7 +109,7 @@ def test_altered_shards_are_not_kept(spoilt, folder):
     split = manifest.read(store).split("train")
     reader = ShardReader(CachedStore(store, folder, GIB), split)
     with pytest.raises(DataError, match=r"train-000001\.tar: SHA-256 is not the index's"):
-        reader.read(Run(1, 0, 1))
+        reader.read(SampleRange(1, 0, 1))
     assert not files(folder, ".tar")
     assert not files(folder, ".partial")
 
@@ -130,7 +131,9 @@ def fetch_and_stand_still(store, split, folder, begun):
         begun.set()
         signal.pause()
 
-    ShardReader(CachedStore(Counting(store, stand_still), folder, GIB), split).read(Run(0, 0, 1))
+    ShardReader(CachedStore(Counting(store, stand_still), folder, GIB), split).read(
+        SampleRange(0, 0, 1)
+    )
 
 
 @pytest.mark.slow

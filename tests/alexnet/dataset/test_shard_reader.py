@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest, shard_index, shard_reader
-from alexnet.dataset.shard_reader import ShardReader
+from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError, StoreError
-from alexnet.loading.epoch_plan import Run
 from tests.tiny_data import colour_samples
 
 
@@ -45,7 +44,7 @@ class FlippingFile:
 
 def test_a_run_has_the_samples_that_were_written(reader):
     written = list(colour_samples("train", 103))
-    for run in (Run(0, 0, 20), Run(2, 7, 5), Run(5, 2, 1)):
+    for run in (SampleRange(0, 0, 20), SampleRange(2, 7, 5), SampleRange(5, 2, 1)):
         read = reader.read(run)
         ids = [run.shard * 20 + run.first + i for i in range(run.num_samples)]
         assert [sample.sample_id for sample in read] == ids
@@ -56,14 +55,14 @@ def test_a_run_has_the_samples_that_were_written(reader):
 @pytest.mark.parametrize("times", [1, 3])
 def test_bytes_altered_on_the_way_are_read_again(tiny, reader, times):
     flipped = ShardReader(Flipping(tiny[0], times), tiny[1].split("train"))
-    assert flipped.read(Run(0, 0, 1)) == reader.read(Run(0, 0, 1))
+    assert flipped.read(SampleRange(0, 0, 1)) == reader.read(SampleRange(0, 0, 1))
 
 
 def test_a_byte_altered_in_the_store_is_reported_with_its_sample_alone(spoilt):
     url, _ = spoilt(bad=[21, 25])
     store = open_store(url)
     reader = ShardReader(store, manifest.read(store).split("train"))
-    read = reader.read(Run(1, 0, 10))
+    read = reader.read(SampleRange(1, 0, 10))
     assert [sample.sample_id for sample in read if sample.problem] == [21, 25]
     with pytest.raises(DataError, match=r"CRC-32C of the \d+ bytes at \d+ is not the index's"):
         read[1].file()
@@ -87,19 +86,19 @@ def test_a_shard_that_was_deleted_or_replaced_is_named(spoilt, change, message):
     reader = ShardReader(store, manifest.read(store).split("train"))
     change(folder / "train-000001.tar")
     with pytest.raises(StoreError, match=message):
-        reader.read(Run(1, 0, 1))
+        reader.read(SampleRange(1, 0, 1))
 
 
 def test_a_shard_replaced_between_two_reads_is_named(spoilt):
     url, folder = spoilt()
     store = open_store(url)
     reader = ShardReader(store, manifest.read(store).split("train"))
-    reader.read(Run(1, 0, 1))
+    reader.read(SampleRange(1, 0, 1))
     path = folder / "train-000001.tar"
     path.rename(folder / "old")
     path.write_bytes((folder / "old").read_bytes())
     with pytest.raises(StoreError, match=r"train-000001\.tar: replaced while it was read"):
-        reader.read(Run(1, 0, 1))
+        reader.read(SampleRange(1, 0, 1))
 
 
 @given(
@@ -120,7 +119,7 @@ def test_pieces_cover_a_run_in_order_and_are_as_large_as_they_may_be(lengths, li
         )
         reader = ShardReader(None, split)
         reader._opened = lambda number: (None, shard_index.Index(0, b"", rows))
-        pieces = reader.pieces(Run(0, first, count))
+        pieces = reader.pieces(SampleRange(0, first, count))
     covered = [piece.run.first + i for piece in pieces for i in range(piece.run.num_samples)]
     assert covered == list(range(first, first + count))
     for piece in pieces:

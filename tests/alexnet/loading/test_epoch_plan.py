@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alexnet.dataset.shard_reader import ranges_in_order
 from alexnet.errors import DataError
-from alexnet.loading.epoch_plan import EpochPlan, runs_in_order, share
+from alexnet.loading.epoch_plan import EpochPlan, share
 from tests.streams import stream_ids
 
 shard_sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
@@ -135,10 +136,10 @@ def test_shares_cover_everything_once_in_order_and_differ_by_at_most_one(items, 
 
 
 @given(shard_sizes, st.data())
-def test_runs_in_order_name_each_sample_of_a_range_once(sizes, data):
+def test_ranges_in_order_name_each_sample_of_a_range_once(sizes, data):
     start = data.draw(st.integers(0, sum(sizes)))
     stop = data.draw(st.integers(start, sum(sizes)))
     line = [(shard, i) for shard, size in enumerate(sizes) for i in range(size)]
-    runs = runs_in_order(np.cumsum(sizes), range(start, stop))
+    runs = ranges_in_order(np.cumsum(sizes), range(start, stop))
     read = [(run.shard, run.first + i) for run in runs for i in range(run.num_samples)]
     assert read == line[start:stop]
