@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.dataset import manifest
-from alexnet.dataset.manifest import Shard, Split
+from alexnet.dataset.manifest import Split
+from alexnet.dataset.sample_names import member_name
 from alexnet.dataset.shard_index import Index, crc32c
 from alexnet.errors import AlexNetError, DataError
 from alexnet.storage.store import READS, File, Store
@@ -132,39 +133,6 @@ class ShardReader:
         index = manifest.read_index(self.store, shard)
         file = self.store.open(shard.name, num_bytes=index.tar_bytes, sha256=index.tar_sha256)
         return file, index
-
-
-ROW_BITS = 32
-"""Of a place as one number: the row inside the shard."""
-
-
-def place_number(shard: int, row: int) -> int:
-    """A shard's number and a row of its index as one number."""
-    return (shard << ROW_BITS) + row
-
-
-def place_of(number: int) -> tuple[int, int]:
-    """Shard and row of `place_number`."""
-    return number >> ROW_BITS, number & (2**ROW_BITS - 1)
-
-
-def sample_name(store: Store, shard: Shard, row: int) -> str:
-    """Shard and member of an image: `train-000002.tar: n01440764_10026.jpg`.
-
-    Raises:
-        StoreError: it cannot be read.
-        DataError: the index is not the one that was written.
-    """
-    offset = int(manifest.read_index(store, shard).samples[row]["offset"]) - tarfile.BLOCKSIZE
-    return f"{shard.name}: {member_name(store.read(shard.name, offset, tarfile.BLOCKSIZE))}"
-
-
-def member_name(header: bytes) -> str:
-    """Name in the block in front of a member's bytes, its beginning if it is long; else empty."""
-    try:
-        return tarfile.TarInfo.frombuf(header, "utf-8", "replace").name
-    except tarfile.HeaderError:
-        return ""
 
 
 def _read_again(file: File, offset: int, length: int, crc: int) -> tuple[bytes, str]:

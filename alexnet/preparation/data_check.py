@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from alexnet.dataset import manifest
 from alexnet.dataset.manifest import Manifest, Shard
+from alexnet.dataset.sample_names import packed_id, sample_name, unpacked
 from alexnet.dataset.shard_index import Index, crc32c
-from alexnet.dataset.shard_reader import place_number, place_of, sample_name
 from alexnet.errors import DataError, StoreError, StoreUnavailableError
 from alexnet.preparation import report as data_report
 from alexnet.preparation.image_inspection import examine
@@ -94,7 +94,7 @@ class ShardCheck:
             elif self.decode:
                 try:
                     findings.add(data, part.split, label, examine(data), part.show_share)
-                    number = place_number(part.number, row)
+                    number = packed_id(part.number, row)
                     seen_rows.append(seen(data, number, label, part.split))
                 except DataError as error:
                     findings.reject(f"{part.shard.name}: {member.name}", error)
@@ -148,7 +148,7 @@ class Summary:
         repeated = duplicates(lambda: map(np.load, files), self.findings.num_usable)
         shards = [part.shard for part in parts(known)] if repeated.groups else []
         names = [
-            [sample_name(store, shards[shard], row) for shard, row in map(place_of, group)]
+            [sample_name(store, shards[shard], row) for shard, row in map(unpacked, group)]
             for group in repeated.groups
         ]
         page = f"data-report-{known.digest[:12]}.html"

@@ -10,8 +10,8 @@ import numpy as np
 
 from alexnet.dataset import shard_index
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
+from alexnet.dataset.sample_names import packed_id, sample_name, unpacked
 from alexnet.dataset.shard_index import SAMPLE, Index
-from alexnet.dataset.shard_reader import place_number, place_of, sample_name
 from alexnet.errors import DataError
 from alexnet.preparation.image_inspection import examine
 from alexnet.preparation.job import Job, name_of
@@ -96,7 +96,7 @@ def job(
 def _name_of(
     store: Store, parts: list[Part], number: int, record_of: Callable[[str], Record]
 ) -> str:
-    place, row = place_of(number)
+    place, row = unpacked(number)
     shard = record_of(parts[place].shard).shard
     if not shard:
         raise ValueError(f"image {number} is in a shard without images")
@@ -128,7 +128,7 @@ def make(part: Part, store: Store, *, classes: ClassMap) -> Record:
             findings.reject(f"{part.shard}: {sample.key}", error)
             continue
         findings.add(data, part.split, label, found, part.show_share)
-        number = place_number(part.number, len(rows))
+        number = packed_id(part.number, len(rows))
         seen_rows.append(seen(data, number, label, part.split))
         rows.append((sample.offset, len(data), label, shard_index.crc32c(data)))
     written = Index(walk.num_bytes, walk.sha256, np.array(rows, SAMPLE))
