@@ -11,7 +11,8 @@ from alexnet.config import NameConfig
 from alexnet.dataset import manifest
 from alexnet.dataset.shard_writer import Sample
 from alexnet.loading.batch import join
-from alexnet.loading.data_loader import TrainParts, training_batches
+from alexnet.loading.data_loader import training_batches
+from alexnet.loading.samples import TrainParts
 from alexnet.runs import run_record
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training.loop import Trainer

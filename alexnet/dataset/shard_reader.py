@@ -106,9 +106,15 @@ class ShardReader:
             samples.append(Encoded(self._base(run.shard) + number, label, data, problem))
         return samples
 
-    def shard_of(self, sample_id: int) -> str:
-        """File name of the shard that holds a sample."""
-        return self.split[self._place(sample_id)[0]].name
+    def sample(self, sample_id: int) -> Encoded:
+        """One sample by its position in the split.
+
+        Raises:
+            StoreError, DataError: see `read`.
+        """
+        shard, row = self._place(sample_id)
+        (sample,) = self.read(SampleRange(shard, row, 1))
+        return sample
 
     def name_of(self, sample_id: int) -> str:
         """Shard and name of a sample, for messages: `train-000002.tar: n01440764_10026.jpg`."""

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet import augment, images
-from alexnet.dataset.shard_reader import SampleRange, ShardReader
-from alexnet.errors import DataError
+from alexnet.dataset.shard_reader import ShardReader
 from alexnet.html_page import page, section
 from alexnet.promotion.decisions import Decision
 from alexnet.promotion.predictions import Predictions
@@ -55,7 +54,7 @@ def changed(
     """
     found = []
     for image in ids[:MOST_SHOWN].tolist():
-        view = augment.evaluate_view(_file(reader, image), SIDE_PX)
+        view = augment.evaluate_view(reader.sample(image).file(), SIDE_PX)
         named = (classes[int(each[image])] for each in (champion.predicted, challenger.predicted))
         label = classes[int(challenger.label[image])]
         found.append(Changed(images.encode_jpeg(view), label, *named))
@@ -126,12 +125,3 @@ def _sheet(shown: Sequence[Changed]) -> str:
         for each in shown
     )
     return f'<div class="sheet">{figures}</div>' if figures else ""
-
-
-def _file(reader: ShardReader, image: int) -> bytes:
-    shard = int(np.searchsorted(reader.ends, image, side="right"))
-    first = image - (int(reader.ends[shard - 1]) if shard else 0)
-    (sample,) = reader.read(SampleRange(shard, first, 1))
-    if sample.problem:
-        raise DataError(sample.problem)
-    return sample.data

@@ -12,7 +12,7 @@ from alexnet.classifier import Classifier
 from alexnet.config import DataConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import AlexNetError, DataError
-from alexnet.loading.data_loader import ValidationParts
+from alexnet.loading.samples import ValidationParts
 from alexnet.promotion import predictions
 from alexnet.promotion.predictions import Predictions
 from alexnet.storage.store import Store

@@ -17,13 +17,9 @@ from alexnet.dataset.manifest import Manifest
 from alexnet.dataset.shard_reader import ShardReader
 from alexnet.errors import DataError, DivergedError
 from alexnet.loading.batch import Batch, checksum, join
-from alexnet.loading.data_loader import (
-    TrainParts,
-    ValidationParts,
-    ValidationStream,
-    training_batches,
-)
+from alexnet.loading.data_loader import ValidationStream, training_batches
 from alexnet.loading.epoch_plan import share
+from alexnet.loading.samples import TrainParts, ValidationParts
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.runs.checkpoint_saver import Saver, retried

@@ -17,7 +17,7 @@ from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.local import LocalStore
 from alexnet.dataset import manifest
 from alexnet.dataset.manifest import Shard
-from alexnet.loading.data_loader import TrainParts
+from alexnet.loading.samples import TrainParts
 
 CONFIG = Path("pipelines/configs/imagenet.toml")
 STEPS = 100

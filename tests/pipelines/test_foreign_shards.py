@@ -9,7 +9,8 @@ import webdataset
 
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
-from alexnet.loading.data_loader import ValidationParts, ValidationStream
+from alexnet.loading.data_loader import ValidationStream
+from alexnet.loading.samples import ValidationParts
 from pipelines import prepare_shards
 from tests.tiny_data import pictures, tiny_run
 

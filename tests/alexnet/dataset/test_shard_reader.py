@@ -70,7 +70,7 @@ def test_a_byte_altered_in_the_store_is_reported_with_its_sample_alone(spoilt):
 
 def test_a_sample_is_named_by_shard_and_member(reader):
     assert reader.name_of(47) == "train-000002.tar: train00047.jpg"
-    assert reader.shard_of(47) == "train-000002.tar"
+    assert reader.sample(47) == reader.read(SampleRange(2, 7, 1))[0]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet.loading.batch import join
-from alexnet.loading.data_loader import (
-    ValidationParts,
-    ValidationStream,
-)
+from alexnet.loading.data_loader import ValidationStream
 from alexnet.loading.epoch_plan import share
+from alexnet.loading.samples import ValidationParts
 from alexnet.telemetry import s3_usage
 from tests.counting_store import LikeS3
 from tests.tiny_data import NUM_VAL, batches, same, tiny_run, train_parts

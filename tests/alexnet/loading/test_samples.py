@@ -8,12 +8,9 @@ import torch
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.errors import DataError
-from alexnet.loading.bad_samples import BadBudget
 from alexnet.loading.batch import join
-from alexnet.loading.data_loader import (
-    ValidationParts,
-    ValidationStream,
-)
+from alexnet.loading.data_loader import ValidationStream
+from alexnet.loading.samples import BadBudget, ValidationParts
 from alexnet.telemetry.epoch_ledger import Skipped
 from tests.tiny_data import batches, same, tiny_run, train_parts
 
