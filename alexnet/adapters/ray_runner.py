@@ -30,7 +30,7 @@ from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.storage.store import Store
 from alexnet.telemetry.events import Event
-from alexnet.training.loop import End
+from alexnet.training.coordination import End
 
 POLL_S = 0.25
 """How often it is looked whether training is to stop."""

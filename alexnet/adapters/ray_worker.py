@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from alexnet.adapters import node_metrics
 from alexnet.telemetry.events import Event
-from alexnet.training.loop import End, Trainer
+from alexnet.training.coordination import End
+from alexnet.training.loop import Trainer
 
 
 @dataclass

@@ -60,7 +60,7 @@ class EpochPlan:
             global_batch_size: images per update over all workers.
 
         Raises:
-            DataError: there are fewer samples than one global batch.
+            DataError: see `steps_and_remainder`.
         """
         sizes = np.asarray(shard_sizes, np.uint32)
         rng = seeds.generator(seed, "shards", epoch)
@@ -68,11 +68,8 @@ class EpochPlan:
         self.num_streams, self.window_samples = num_streams, window_samples
         self.global_batch_size = global_batch_size
         self.num_samples = int(sizes.sum(dtype=np.int64))
-        if self.num_samples < global_batch_size:
-            raise DataError(
-                f"train.global_batch_size = {global_batch_size}: the training split has only "
-                f"{self.num_samples} images. Set a batch of at most that."
-            )
+        self.steps, self.left_over = steps_and_remainder(self.num_samples, global_batch_size)
+        """Full global batches in the epoch, and the samples not delivered in it."""
         self._shards = np.arange(len(sizes), dtype=np.uint32)
         rng.shuffle(self._shards)
         self._ends = np.cumsum(sizes[self._shards], dtype=np.int64)
@@ -84,19 +81,9 @@ class EpochPlan:
         return self.global_batch_size // self.num_streams
 
     @property
-    def steps(self) -> int:
-        """Full global batches in the epoch."""
-        return self.stream_samples // self.per_step
-
-    @property
     def stream_samples(self) -> int:
         """Samples in a stream's stripe."""
         return self.num_samples // self.num_streams
-
-    @property
-    def left_over(self) -> int:
-        """Samples not delivered in this epoch; fewer than one global batch."""
-        return self.num_samples - self.steps * self.global_batch_size
 
     def windows(self, stream: int, position: int = 0) -> Iterator[Window]:
         """Windows of a stream from the one that holds `position`, to the end of the epoch."""
@@ -130,6 +117,20 @@ class EpochPlan:
             if slot == len(self._ends):
                 slot, place = 0, 0
         return tuple(runs)
+
+
+def steps_and_remainder(num_samples: int, global_batch_size: int) -> tuple[int, int]:
+    """Full global batches in an epoch, and the samples that are left over: fewer than one batch.
+
+    Raises:
+        DataError: there are fewer samples than one global batch.
+    """
+    if num_samples < global_batch_size:
+        raise DataError(
+            f"train.global_batch_size = {global_batch_size}: the training split has only "
+            f"{num_samples} images. Set a batch of at most that."
+        )
+    return divmod(num_samples, global_batch_size)
 
 
 def share(items: int, part: int, parts: int) -> range:

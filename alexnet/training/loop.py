@@ -1,15 +1,11 @@
 """Train and evaluate on one worker, in plain PyTorch."""
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from enum import IntFlag
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from alexnet import model, seeds
 from alexnet.config import RunConfig
@@ -18,149 +14,25 @@ from alexnet.dataset.shard_reader import ShardReader
 from alexnet.errors import DataError, DivergedError
 from alexnet.loading.batch import Batch, checksum, join
 from alexnet.loading.data_loader import ValidationStream, training_batches
-from alexnet.loading.epoch_plan import share
+from alexnet.loading.epoch_plan import share, steps_and_remainder
 from alexnet.loading.samples import TrainParts, ValidationParts
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.runs.checkpoint_saver import Saver, retried
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.storage.store import Store
-from alexnet.telemetry import s3_usage
-from alexnet.telemetry.epoch_ledger import Ledger, Skipped, Tally
+from alexnet.telemetry.epoch_ledger import Ledger
 from alexnet.telemetry.events import Event
 from alexnet.training import divergence, learning_rate, optimizer, warm_start
+from alexnet.training.coordination import Control, Coordinator, End
 from alexnet.training.divergence import LossGuard
-from alexnet.training.evaluation import Counts
+from alexnet.training.epoch_account import EpochAccount
+from alexnet.training.evaluation import Counts, Normalizer, evaluate, precision
+from alexnet.training.meter import Meter
 from alexnet.training.worker import Worker
 
 VALIDATION_BATCH_SIZE = 256
 """Images a worker evaluates at once; the result does not depend on it."""
-
-LOOK_S = 5.0
-"""How often workers look whether their nodes are to be taken away, and how busy they are. A spot
-node is announced 30 s or more ahead."""
-
-End = Literal["done", "stopped", "preempted"]
-"""Why a training returned: it is complete, somebody asked, or a node is taken away."""
-
-
-class Orders(IntFlag):
-    """What rank 0 decides for all workers, because clocks and messages differ between them."""
-
-    NONE = 0
-    SAVE = 1
-    LOOK = 2
-    STOP = 4
-
-
-def precision(device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast on GPUs that have it, float32 elsewhere.
-
-    CPUs stay in float32: runs there are for learning and for tests, which compare bits.
-    """
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
-
-
-@dataclass
-class Normalizer:
-    """uint8 batches to the network's input, on the device."""
-
-    mean: Tensor
-    std: Tensor
-
-    @classmethod
-    def of(cls, manifest: Manifest, device: torch.device) -> "Normalizer":
-        """With the mean and standard deviation of the data set."""
-        mean, std = (
-            torch.tensor(v, device=device) for v in (manifest.colour.mean, manifest.colour.std)
-        )
-        return cls(mean, std)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 to (N, 3, H, W) float32, channels last in memory."""
-        return model.to_input(images, self.mean, self.std)
-
-
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module, batches: Iterable[list[Batch]], normalize: Normalizer, worker: Worker
-) -> Counts:
-    """Counts over all workers' batches; the same on every worker.
-
-    Counts are summed and divided once by the caller. Averaging the workers' accuracies would weigh
-    a worker with 3 images like one with 3,000.
-    """
-    network.eval()
-    total = Counts(0, 0, 0, 0.0)
-    for parts in batches:
-        batch = join(parts, worker.device)
-        with precision(worker.device):
-            logits = network(normalize(batch.images))
-        total += Counts.of(logits, batch.labels)
-    network.train()
-    return Counts.from_tensor(worker.all_reduce(total.as_tensor().to(worker.device)))
-
-
-@dataclass
-class Meter:
-    """What happened since the last progress line, and what was asked of S3 since the start."""
-
-    device: torch.device
-    images: int = 0
-    wait_s: float = 0.0
-    since: float = field(default_factory=time.perf_counter)
-    loss_sum: Tensor = field(init=False)
-    """Stays on the device: reading it every step would wait for the GPU every step."""
-    asked: Tensor = field(init=False)
-    """One number for each of `traffic.NAMES`."""
-
-    def __post_init__(self) -> None:
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.asked = self.loss_sum.new_zeros(len(s3_usage.NAMES))
-
-    def add(self, images: int, loss_sum: Tensor) -> None:
-        """Count one step."""
-        self.images += images
-        self.loss_sum += loss_sum.detach()
-
-    def timed(self, batches: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
-        """The batches, with the time they kept the loop waiting."""
-        while True:
-            begun = time.perf_counter()
-            parts = next(batches, None)
-            self.wait_s += time.perf_counter() - begun
-            if parts is None:
-                return
-            yield parts
-
-    def rates(self, worker: Worker) -> dict[str, float]:
-        """Over all workers, since the last call; every worker takes part."""
-        elapsed_s = time.perf_counter() - self.since
-        mine = self.loss_sum.new_tensor([0, self.images, self.wait_s])
-        mine[0] = self.loss_sum
-        loss_sum, images, wait_s = worker.all_reduce(mine).tolist()
-        self.images, self.wait_s, self.since = 0, 0.0, time.perf_counter()
-        self.loss_sum.zero_()
-        return {
-            "train/loss": loss_sum / images,
-            "train/images_per_s": images / elapsed_s,
-            "train/data_wait": wait_s / worker.world_size / elapsed_s,
-        }
-
-    def requests(self, worker: Worker) -> dict[str, float]:
-        """Of all workers and their loader processes, up to now; every worker takes part."""
-        self.asked += worker.all_reduce(self._own_requests())
-        return s3_usage.metrics(self.asked.tolist())
-
-    def last_requests(self) -> dict[str, float]:
-        """The same with this worker's since, when the others may have ended."""
-        self.asked += self._own_requests()
-        return s3_usage.metrics(self.asked.tolist())
-
-    def _own_requests(self) -> Tensor:
-        return self.asked.new_tensor(s3_usage.OF_PROCESS.take())
 
 
 class Trainer:
@@ -181,16 +53,17 @@ class Trainer:
         self.optimizer = optimizer.build(config.optim, self.network)
         self.normalize = Normalizer.of(manifest, worker.device)
         self.step = 0
-        self.tally = Tally()
+        self.rate = 0.0
         self.guard = LossGuard(worker.device)
         streams, batch = config.data.num_streams, config.train.global_batch_size
         first = share(streams, worker.rank, worker.world_size).start * (batch // streams)
         self.network.dropout.place(first, batch)
         self.checkpoints = checkpoints
         self.saver = Saver(checkpoints, config.cluster.store_timeout_s, self._notice)
-        self._saved_at = self._looked_at = time.monotonic()
+        self.coordinator = Coordinator(worker, self.saver, config.train.checkpoint_every_s)
         num_samples = manifest.num_samples("train")
-        self.steps_per_epoch = num_samples // config.train.global_batch_size
+        self.account = EpochAccount(worker, num_samples, batch)
+        self.steps_per_epoch, _ = steps_and_remainder(num_samples, batch)
         self.steps = self.steps_per_epoch * config.train.epochs
 
     def resume(self) -> int | None:
@@ -218,9 +91,7 @@ class Trainer:
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = meta.step
-        if self.worker.rank == 0:  # the account of all workers so far
-            turns = self.step % self.steps_per_epoch * self.config.train.global_batch_size
-            self.tally = Tally(turns, list(meta.skipped))
+        self.account.resume(self.step % self.steps_per_epoch, meta.skipped)
         return int(meta.time_ms)
 
     def _begin(self) -> None:
@@ -261,11 +132,12 @@ class Trainer:
                 self._publish("progress", meter.rates(worker) | shown)
             counts = None
             if epoch_ends:
-                counts = self._evaluate(validation, self._close_epoch(), meter)
+                ledger = self.account.close(self.step // self.steps_per_epoch - 1)
+                counts = self._evaluate(validation, ledger, meter)
                 meter.since = time.perf_counter()  # validation is not the stream's time
-            orders = Orders(worker.relay(self._orders()))
-            end = self._asked_to_end(orders)
-            if epoch_ends or end != "done" or Orders.SAVE in orders:
+            control = self.coordinator.next()
+            end = self._asked_to_end(control)
+            if epoch_ends or end != "done" or Control.SAVE in control:
                 self._checkpoint(counts)
             if end != "done":
                 break
@@ -278,34 +150,18 @@ class Trainer:
         """What a progress line says of the step itself; every worker takes part."""
         mine = sum(checksum(part.ids) for part in parts)
         ids = self.worker.all_reduce(torch.tensor(mine, device=self.worker.device))
-        return {"train/learning_rate": self._rate, "data/batch_ids": float(ids)}
+        return {"train/learning_rate": self.rate, "data/batch_ids": float(ids)}
 
-    def _orders(self) -> Orders:
-        """What all workers shall do, as rank 0 sees it."""
-        if self.worker.rank != 0:
-            return Orders.NONE
-        self.saver.check()
-        now, orders = time.monotonic(), Orders.NONE
-        if now - self._saved_at >= self.config.train.checkpoint_every_s and not self.saver.busy:
-            self._saved_at = now
-            orders |= Orders.SAVE
-        if now - self._looked_at >= LOOK_S:
-            self._looked_at = now
-            orders |= Orders.LOOK
-        if self.worker.stop_requested():
-            orders |= Orders.STOP
-        return orders
-
-    def _asked_to_end(self, orders: Orders) -> End:
-        """Whether to end before the last step, and why; "done" is to go on."""
-        if Orders.LOOK in orders:
+    def _asked_to_end(self, control: Control) -> End:
+        """Why to end before the last step; "done" is to continue."""
+        if Control.POLL in control:
             found = self.worker.gather([self.worker.node_metrics()])
             busy = {key: value for node in found for key, value in node.items()}
             if busy:
                 self._publish("nodes", busy)
             if self.worker.preempted():
                 return "preempted"
-        return "stopped" if Orders.STOP in orders else "done"
+        return "stopped" if Control.STOP in control else "done"
 
     def update(self, wrapped: nn.Module, parts: list[Batch], meter: Meter) -> None:
         """One step of the optimizer, on this worker's parts of a global batch."""
@@ -314,14 +170,14 @@ class Trainer:
         # depend on the step alone, so that a resumed run needs no saved generator state.
         torch.manual_seed(seeds.derive(settings.seed, "dropout", self.step))
         batch = join(parts, self.worker.device)
-        self._rate = learning_rate.learning_rate(
+        self.rate = learning_rate.learning_rate(
             self.step,
             self.steps_per_epoch,
             settings.epochs,
             settings.global_batch_size,
             self.config.optim,
         )
-        optimizer.set_learning_rate_(self.optimizer, self._rate)
+        optimizer.set_learning_rate_(self.optimizer, self.rate)
         with precision(self.worker.device):
             logits = wrapped(self.normalize(batch.images))
         losses = F.cross_entropy(logits.float(), batch.labels, reduction="none")
@@ -334,32 +190,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         meter.add(len(batch.labels), loss_sum)
-        self.tally.turns += len(batch.labels)
-        self.tally.skipped += batch.skipped
-
-    def _skipped(self) -> tuple[Skipped, ...]:
-        """All workers' skipped samples of this epoch; every worker takes part."""
-        count = torch.tensor(len(self.tally.skipped), device=self.worker.device)
-        # Nearly always nothing: then this one number is all that is exchanged.
-        return (
-            tuple(self.worker.gather(self.tally.skipped)) if self.worker.all_reduce(count) else ()
-        )
-
-    def _close_epoch(self) -> Ledger:
-        """The account of the epoch that ends here."""
-        skipped = self._skipped()
-        turns = self.worker.all_reduce(torch.tensor(self.tally.turns, device=self.worker.device))
-        expected = self.manifest.num_samples("train")
-        ledger = Ledger(
-            epoch=self.step // self.steps_per_epoch - 1,
-            expected=expected,
-            delivered=int(turns) - len(skipped),
-            skipped=skipped,
-            left_over=expected % self.config.train.global_batch_size,
-        )
-        ledger.check()
-        self.tally = Tally()
-        return ledger
+        self.account.add(batch)
 
     def _evaluate(self, validation: ValidationStream, ledger: Ledger, meter: Meter) -> Counts:
         counts = evaluate(self.network, validation, self.normalize, self.worker)
@@ -391,8 +222,8 @@ class Trainer:
                 f"step {self.step}: weights are not finite, though the losses were. The last "
                 "checkpoint is from before and is kept. Lower optim.learning_rate."
             )
-        skipped = self._skipped()
-        self._saved_at = time.monotonic()
+        skipped = self.account.skipped()
+        self.coordinator.saved()
         if self.worker.rank != 0:
             return
         meta = CheckpointMeta(

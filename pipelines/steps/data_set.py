@@ -8,7 +8,7 @@ from alexnet.config import RunConfig
 from alexnet.dataset import embedded_digits
 from alexnet.dataset import manifest as manifests
 from alexnet.dataset.manifest import MANIFEST_NAME, Manifest
-from alexnet.loading.epoch_plan import EpochPlan
+from alexnet.loading.epoch_plan import steps_and_remainder
 from alexnet.registry import onnx_export
 from alexnet.storage.store import Store
 
@@ -49,14 +49,7 @@ def check_fit(config: RunConfig, manifest: Manifest) -> None:
         onnx_export.check_installed()
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")
-    EpochPlan(  # refuses a batch larger than the data set
-        manifest.split("train").sizes,
-        seed=config.train.seed,
-        epoch=0,
-        num_streams=config.data.num_streams,
-        window_samples=config.data.window_samples,
-        global_batch_size=config.train.global_batch_size,
-    )
+    steps_and_remainder(manifest.num_samples("train"), config.train.global_batch_size)
 
 
 def patient(config: RunConfig, folder: str) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from alexnet.adapters import ray_cluster, ray_runner
 from alexnet.adapters.console import Console
 from alexnet.telemetry.events import Event
-from alexnet.training.loop import End
+from alexnet.training.coordination import End
 from pipelines.steps import open_session, preflight, registration, training_report
 from pipelines.steps.run_inputs import Inputs
 from pipelines.steps.run_session import Session

@@ -11,6 +11,7 @@ from alexnet.adapters.mlflow_registry import Version
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import RegistryConfig
 from alexnet.errors import StoreError
+from alexnet.loading.epoch_plan import steps_and_remainder
 from alexnet.runs.checkpoint import CheckpointMeta
 from pipelines.steps.run_inputs import Inputs
 from pipelines.steps.run_session import Session
@@ -31,6 +32,7 @@ def opening(inputs: Inputs, resources: Resources) -> str:
     config, manifest = inputs.config, inputs.manifest
     low, high = resources.min_workers, resources.max_workers
     train, val = manifest.num_samples("train"), manifest.num_samples("val")
+    steps, left_over = steps_and_remainder(train, config.train.global_batch_size)
     return (
         f"run={inputs.record.name}{' (continued)' if inputs.continued else ''} "
         f"workers={low if low == high else f'{low}..{high}'} data={inputs.store.url} "
@@ -38,8 +40,8 @@ def opening(inputs: Inputs, resources: Resources) -> str:
         f"train_images={train} val_images={val} image_px={config.data.image_px} "
         f"width={config.model.width:g} epochs={config.train.epochs} "
         f"global_batch={config.train.global_batch_size} "
-        f"updates_per_epoch={train // config.train.global_batch_size} "
-        f"left_over_per_epoch={train % config.train.global_batch_size}"
+        f"updates_per_epoch={steps} "
+        f"left_over_per_epoch={left_over}"
     )
 
 

@@ -20,7 +20,8 @@ from alexnet.adapters.object_store import open_store
 from alexnet.dataset import embedded_digits, manifest
 from alexnet.loading.data_loader import training_batches
 from alexnet.runs.checkpoint_store import Checkpoints
-from alexnet.training.loop import Meter, Trainer
+from alexnet.training.loop import Trainer
+from alexnet.training.meter import Meter
 from alexnet.training.worker import LocalWorker
 from pipelines._command import EMBEDDED
 

@@ -19,7 +19,8 @@ from alexnet.errors import DataError, StoreError, StoreUnavailableError
 from alexnet.loading.data_loader import ValidationStream
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint_store import Checkpoints
-from alexnet.training.loop import Normalizer, Trainer, evaluate
+from alexnet.training.evaluation import Normalizer, evaluate
+from alexnet.training.loop import Trainer
 from alexnet.training.worker import LocalWorker
 from tests.tiny_data import NUM_VAL, spoil, tiny_run, train_alone
 from tests.waiting import wait_until

@@ -12,7 +12,9 @@ from alexnet.errors import CheckpointError, DivergedError
 from alexnet.loading.data_loader import training_batches
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.telemetry import event_journal
-from alexnet.training.loop import Meter, Orders, Trainer
+from alexnet.training.coordination import Control
+from alexnet.training.loop import Trainer
+from alexnet.training.meter import Meter
 from alexnet.training.worker import LocalWorker
 from tests.tiny_data import NUM_CLASSES, StopsAt, tiny_run, train_alone
 
@@ -83,7 +85,7 @@ class Preempted(LocalWorker):
 def test_before_its_node_is_taken_away_a_run_leaves_a_checkpoint_and_goes_on_from_it(
     train, monkeypatch, step
 ):
-    monkeypatch.setattr("alexnet.training.loop.LOOK_S", 0)
+    monkeypatch.setattr("alexnet.training.coordination.POLL_S", 0)
     undisturbed = train(folder="undisturbed")
     preempted = train(worker=Preempted(step))
     assert preempted.end == "preempted"
@@ -190,7 +192,7 @@ def test_a_weight_that_is_not_finite_is_never_in_a_checkpoint(train, tiny_config
             return model
 
         def relay(self, orders):
-            if orders & Orders.STOP:
+            if orders & Control.STOP:
                 self.model.fc6.bias.data[3] = float("nan")
             return orders
 
