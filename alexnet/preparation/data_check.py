@@ -15,9 +15,10 @@ from alexnet.dataset.sample_names import packed_id, sample_name, unpacked
 from alexnet.dataset.shard_index import Index, crc32c
 from alexnet.errors import DataError, StoreError, StoreUnavailableError
 from alexnet.preparation import report as data_report
+from alexnet.preparation.duplicates import SEEN, duplicates, seen
 from alexnet.preparation.image_inspection import examine
 from alexnet.preparation.sources.tar_stream import Walk
-from alexnet.preparation.statistics import MAX_THUMBNAILS, SEEN, Findings, duplicates, seen
+from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.storage.store import READS, Store
 
 

@@ -13,14 +13,14 @@ from alexnet.dataset.manifest import SPLITS, Manifest, Shard
 from alexnet.dataset.sample_names import packed_id, sample_name, unpacked
 from alexnet.dataset.shard_index import SAMPLE, Index
 from alexnet.errors import DataError
+from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import examine
-from alexnet.preparation.job import Job, name_of
-from alexnet.preparation.record import Record
+from alexnet.preparation.job import Job, Record, name_of
 from alexnet.preparation.sources import ilsvrc, webdataset
 from alexnet.preparation.sources.listing import Spread
 from alexnet.preparation.sources.tar_stream import MAX_MEMBER_BYTES, Walk
 from alexnet.preparation.sources.webdataset import ClassMap, RawSample
-from alexnet.preparation.statistics import MAX_THUMBNAILS, SEEN, Findings, seen
+from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.storage.store import Store
 
 VERSION = 1

@@ -6,18 +6,21 @@ that is made, so that an interrupted preparation goes on where it stopped.
 """
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from alexnet.dataset import manifest as manifests
 from alexnet.dataset import shard_writer
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
 from alexnet.errors import DataError
-from alexnet.preparation import record, statistics
 from alexnet.preparation import report as data_report
-from alexnet.preparation.record import Record
+from alexnet.preparation.duplicates import SEEN, duplicates
 from alexnet.preparation.report import Report
 from alexnet.preparation.sources.listing import Spread
 from alexnet.preparation.statistics import Findings
@@ -25,6 +28,18 @@ from alexnet.storage.store import Store
 
 WORK = "preparing"
 """Folder of a data set under way; it is removed when the manifest is published."""
+
+
+class Record(NamedTuple):
+    """What became of one part, as it lies in the store until all parts are made."""
+
+    split: str
+    """`train` or `val`."""
+    shard: Shard | None
+    """None if no image of the part can be used."""
+    findings: Findings
+    seen: NDArray[np.void]
+    """(usable images,) of dtype `SEEN`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +157,7 @@ def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """
     made = set(_records(store, job))
     todo = (part for part in job.parts() if _record_name(job, part.shard) not in made)
-    yield from (_num_images(record.read(store, name)) for name in sorted(made))
+    yield from (_num_images(read_record(store, name)) for name in sorted(made))
     yield from spread(_Make(job.make, store, job.work), todo)
 
 
@@ -156,7 +171,7 @@ class _Make:
 
     def __call__(self, part: Any) -> int:
         made = self.make(part, self.store)
-        self.store.write(f"{self.work}/{part.shard}.json", record.to_json(made))
+        self.store.write(f"{self.work}/{part.shard}.json", record_json(made))
         return _num_images(made)
 
 
@@ -197,15 +212,15 @@ def finish(
         split: list(base.split(split)) if base else [] for split in SPLITS
     }
     for name in names:
-        made = record.read(store, name)
+        made = read_record(store, name)
         found.merge(made.findings)
         if made.shard:
             listed[made.split].append(made.shard)
-    repeated = statistics.duplicates(
-        lambda: (record.read(store, name).seen for name in names), found.num_usable
+    repeated = duplicates(
+        lambda: (read_record(store, name).seen for name in names), found.num_usable
     )
     report = f"report-{job.digest}.html"
-    of_shard = lru_cache(maxsize=8)(lambda shard: record.read(store, _record_name(job, shard)))
+    of_shard = lru_cache(maxsize=8)(lambda shard: read_record(store, _record_name(job, shard)))
     groups = [[job.name_of(number, of_shard) for number in group] for group in repeated.groups]
     data_report.write(store, report, Report(job.name, job.classes, found, repeated, groups))
     try:
@@ -219,3 +234,37 @@ def finish(
     for name in [*names, f"{job.work}/job.json"]:
         store.delete(name)
     return manifest, report
+
+
+def read_record(store: Store, name: str) -> Record:
+    """A part's record.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    tree = json.loads(store.read(name))
+    shard = tree["shard"]
+    if shard:
+        shard = Shard(
+            name=shard["name"],
+            num_samples=shard["num_samples"],
+            index_sha256=bytes.fromhex(shard["index_sha256"]),
+        )
+    seen = np.frombuffer(b64decode(tree["seen"]), SEEN)
+    return Record(tree["split"], shard, Findings.from_plain(tree["findings"]), seen)
+
+
+def record_json(record: Record) -> bytes:
+    """What `read_record` reads."""
+    shard = record.shard and {
+        "name": record.shard.name,
+        "num_samples": record.shard.num_samples,
+        "index_sha256": record.shard.index_sha256.hex(),
+    }
+    tree = {
+        "split": record.split,
+        "shard": shard,
+        "findings": record.findings.to_plain(),
+        "seen": b64encode(record.seen.tobytes()).decode(),
+    }
+    return json.dumps(tree).encode()

@@ -15,11 +15,11 @@ from alexnet import images, seeds
 from alexnet.dataset.manifest import Manifest
 from alexnet.dataset.shard_writer import Sample, sample_key, write_shard
 from alexnet.errors import ConfigError, DataError
+from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import Examined, examine
-from alexnet.preparation.job import Job, name_of
-from alexnet.preparation.record import Record
+from alexnet.preparation.job import Job, Record, name_of
 from alexnet.preparation.sources.listing import Entry, Listing, read
-from alexnet.preparation.statistics import MAX_THUMBNAILS, SEEN, Findings, seen
+from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.storage.store import Store
 
 VERSION = 1

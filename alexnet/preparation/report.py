@@ -7,7 +7,8 @@ from html import escape
 from typing import Any, NamedTuple
 
 from alexnet.html_page import page, section
-from alexnet.preparation.statistics import Duplicates, Findings, Thumbnail, to_tree
+from alexnet.preparation.duplicates import Duplicates
+from alexnet.preparation.statistics import Findings, Thumbnail
 from alexnet.storage.store import Store
 
 
@@ -190,3 +191,29 @@ def _sheet(thumbnails: list[Thumbnail], classes: tuple[str, ...]) -> str:
         for item in sorted(thumbnails, key=lambda item: (item.label, item.order))
     )
     return f'<div class="sheet">{figures}</div>' if figures else ""
+
+
+def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) -> dict[str, Any]:
+    """The report as JSON has it; without the thumbnails."""
+    splits = sorted({split for split, _ in findings.counts})
+    colour = findings.colours.colour() if findings.colours.pixels else None
+    return {
+        "usable": findings.num_usable,
+        "rejected": findings.num_rejected,
+        "classes": {
+            split: {name: findings.counts[split, label] for label, name in enumerate(classes)}
+            for split in splits
+        },
+        "formats": dict(sorted(findings.formats.items())),
+        "notes": dict(sorted(findings.notes.items())),
+        "reasons": dict(sorted(findings.reasons.items())),
+        "rejects": [reject._asdict() for reject in findings.rejects],
+        "short_side_px": {str(side): n for side, n in sorted(findings.short_sides.items())},
+        "file_bytes": {str(size): n for size, n in sorted(findings.file_bytes.items())},
+        "colour": {"mean": colour.mean, "std": colour.std, "axes": colour.axes} if colour else None,
+        "duplicates": {
+            "within_a_split": repeated.within,
+            "across_splits": repeated.across,
+            "conflicting_labels": repeated.conflicts,
+        },
+    }

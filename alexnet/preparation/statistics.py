@@ -2,13 +2,9 @@
 
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from alexnet import images
 from alexnet.dataset.colour_statistics import ColourSums
@@ -23,14 +19,6 @@ MAX_THUMBNAILS = 120
 """Pictures of the contact sheet."""
 
 THUMBNAIL_PX = 96
-
-SEEN = np.dtype([("hash", "<u8"), ("number", "<u8"), ("label", "<u4"), ("split", "u1")])
-"""What is kept of an image to find it again: the first 8 bytes of the SHA-256 of its file, its
-number, its label, its split. Among 10^6 images two different ones share a hash with a probability
-of 3 in 10^8, among 10^9 of 3 %."""
-
-PASS_BYTES = 256 * 2**20
-"""Memory of one pass over all hashes."""
 
 
 class Reject(NamedTuple):
@@ -196,90 +184,3 @@ class Findings:
 
     def _show(self, thumbnails: list[Thumbnail]) -> None:
         self.thumbnails = sorted([*self.thumbnails, *thumbnails])[:MAX_THUMBNAILS]
-
-
-def seen(data: bytes, number: int, label: int, split: str) -> tuple[int, int, int, int]:
-    """A row of dtype `SEEN`."""
-    return int.from_bytes(sha256(data).digest()[:8], "little"), number, label, split == "val"
-
-
-KINDS = ("conflicting labels", "in both splits", "repeated")
-
-
-class Duplicates(NamedTuple):
-    """Images whose files are the same to the byte."""
-
-    within: int
-    """Images that repeat another one of their split."""
-    across: int
-    """Validation images that are training images too: leaks."""
-    conflicts: int
-    """Groups of the same image under different labels."""
-    groups: list[list[int]]
-    """Numbers of the images of each group, the first `MAX_LISTED`: conflicts, then leaks first."""
-    kinds: list[str]
-    """What each group is: one of `KINDS`."""
-
-
-def duplicates(parts: Callable[[], Iterable[NDArray[np.void]]], total: int) -> Duplicates:
-    """Find equal files in as many passes over all hashes as memory asks for.
-
-    Args:
-        parts: gives arrays of dtype `SEEN`, the same ones each time it is called.
-        total: images in all of them.
-    """
-    passes = 1 + total * SEEN.itemsize // PASS_BYTES
-    within = across = conflicts = 0
-    groups: list[tuple[int, list[int]]] = []
-    for number in range(passes):
-        rows = [part[part["hash"] % passes == number] for part in parts()]
-        for group in _equal(np.concatenate(rows) if rows else np.zeros(0, SEEN)):
-            in_val = int(group["split"].sum())
-            leaks = in_val if in_val < len(group) else 0
-            conflict = len(np.unique(group["label"])) > 1
-            repeats_train = max(0, len(group) - in_val - 1)
-            across += leaks
-            within += repeats_train + max(0, in_val - 1)
-            conflicts += conflict
-            rank = 0 if conflict else 1 if leaks else 2
-            groups.append((rank, sorted(group["number"].tolist())))
-        groups = sorted(groups)[:MAX_LISTED]
-    return Duplicates(
-        within, across, conflicts, [group for _, group in groups], [KINDS[r] for r, _ in groups]
-    )
-
-
-def _equal(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
-    """Groups of two or more rows with the same hash."""
-    rows = rows[np.argsort(rows["hash"], kind="stable")]
-    starts = np.flatnonzero(np.diff(rows["hash"])) + 1
-    sizes = np.diff([0, *starts, len(rows)])
-    for start, size in zip([0, *starts], sizes, strict=True):
-        if size > 1:
-            yield rows[start : start + size]
-
-
-def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) -> dict[str, Any]:
-    """The report as JSON has it; without the thumbnails."""
-    splits = sorted({split for split, _ in findings.counts})
-    colour = findings.colours.colour() if findings.colours.pixels else None
-    return {
-        "usable": findings.num_usable,
-        "rejected": findings.num_rejected,
-        "classes": {
-            split: {name: findings.counts[split, label] for label, name in enumerate(classes)}
-            for split in splits
-        },
-        "formats": dict(sorted(findings.formats.items())),
-        "notes": dict(sorted(findings.notes.items())),
-        "reasons": dict(sorted(findings.reasons.items())),
-        "rejects": [reject._asdict() for reject in findings.rejects],
-        "short_side_px": {str(side): n for side, n in sorted(findings.short_sides.items())},
-        "file_bytes": {str(size): n for size, n in sorted(findings.file_bytes.items())},
-        "colour": {"mean": colour.mean, "std": colour.std, "axes": colour.axes} if colour else None,
-        "duplicates": {
-            "within_a_split": repeated.within,
-            "across_splits": repeated.across,
-            "conflicting_labels": repeated.conflicts,
-        },
-    }

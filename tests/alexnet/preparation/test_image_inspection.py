@@ -78,7 +78,7 @@ import json, sys
 from pathlib import Path
 from alexnet.augment import evaluate_view
 from alexnet.errors import DataError
-from alexnet.examine import examine, reason
+from alexnet.preparation.image_inspection import examine, reason
 results, root = {}, Path(sys.argv[1])
 for path in sorted(path for path in root.rglob("*") if path.is_file()):
     try:

@@ -7,9 +7,10 @@ import pytest
 
 from alexnet import images
 from alexnet.errors import DataError
+from alexnet.preparation.duplicates import Duplicates
 from alexnet.preparation.image_inspection import examine
 from alexnet.preparation.report import Report, to_html
-from alexnet.preparation.statistics import Duplicates, Findings
+from alexnet.preparation.statistics import Findings
 
 EVIL = "<script>alert(1)</script>"
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from alexnet import images
 from alexnet.errors import DataError
 from alexnet.preparation import statistics as module
+from alexnet.preparation.duplicates import KINDS, SEEN, duplicates, seen
 from alexnet.preparation.image_inspection import examine
-from alexnet.preparation.statistics import KINDS, SEEN, Findings, duplicates, seen, to_tree
+from alexnet.preparation.report import to_tree
+from alexnet.preparation.statistics import Findings
 
 RNG = np.random.default_rng(0)
 PICTURES = [RNG.integers(0, 256, (20 + 9 * i, 40, 3), dtype=np.uint8) for i in range(5)]
