@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alexnet import images
 from alexnet.errors import DataError
-from alexnet.preparation import statistics as module
+from alexnet.preparation import duplicates as module
 from alexnet.preparation.duplicates import KINDS, SEEN, duplicates, seen
 from alexnet.preparation.image_inspection import examine
 from alexnet.preparation.report import to_tree

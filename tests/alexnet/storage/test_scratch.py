@@ -8,7 +8,7 @@ from alexnet.storage import scratch
 
 LEAVE = """
 import os, signal
-from alexnet import scratch
+from alexnet.storage import scratch
 with scratch.folder() as made:
     (made / "state.pt").write_bytes(b"x")
     os.kill(os.getpid(), signal.SIGKILL)
