@@ -7,7 +7,6 @@ import argparse
 import dataclasses
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
@@ -15,7 +14,7 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
 
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import ConfigError, StoreError
+from alexnet.errors import ConfigError
 from alexnet.runs import run_record
 from alexnet.runs.run_record import RunRecord
 from alexnet.storage.lease import Lease
@@ -31,18 +30,14 @@ def run(args: argparse.Namespace) -> None:
     store = open_store(args.run)
     if not store.exists(run_record.NAME):
         raise ConfigError(f"{store.url}: no {run_record.NAME}. Name the folder of a run.")
-    held = Lease(store)
-    held.take(f"run {store.url}")
-    try:
+    lease = Lease(store)
+    with lease.held(f"run {store.url}"):
         record = run_record.read(store)
         if record.status == "RUNNING":  # nobody is at work on it, so it was killed
             record = dataclasses.replace(record, status="KILLED")
             record.write(store)
         deliver(record, store, args.timeout)
-        held.check()
-    finally:
-        with suppress(StoreError):  # it runs out by itself
-            held.release()
+        lease.check()
 
 
 def deliver(record: RunRecord, store: Store, timeout_s: float) -> None:

@@ -15,7 +15,7 @@ if not __package__:  # run as a file: the packages beside it, whatever else is i
 from alexnet.adapters import console, mlflow_connection
 from alexnet.adapters.mlflow_search import TrackedSearch
 from alexnet.config import RunConfig
-from alexnet.errors import ConfigError, LeaseError, StoreError, TrackingError
+from alexnet.errors import ConfigError, LeaseError, TrackingError
 from alexnet.search import space as searches
 from alexnet.search.record import SearchRecord
 from alexnet.storage.lease import Lease
@@ -40,12 +40,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     stop = StopRequest(say)
     lease = Lease(inputs.store, stop.event.set)
-    lease.take(f"search {inputs.store.url}")
-    try:
+    with lease.held(f"search {inputs.store.url}"):
         return _search(config, inputs, lease, stop, args.out, say)
-    finally:
-        with suppress(StoreError):  # it runs out by itself
-            lease.release()
 
 
 def _search(

@@ -12,7 +12,8 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 
 from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
@@ -129,6 +130,16 @@ class Lease:
             raise LeaseError(f"{what}: another process has just taken it. Start again.")
         self._renewer.start()
         return before
+
+    @contextmanager
+    def held(self, *what: str) -> Iterator[Holder | None]:
+        """Take it, with the arguments of `take`, and release it at the end of the block."""
+        before = self.take(*what)
+        try:
+            yield before
+        finally:
+            with suppress(StoreError):  # it runs out by itself
+                self.release()
 
     def check(self) -> None:
         """Stop whoever goes on though it was replaced.

@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import AlexNetError, LeaseError, StoreError
+from alexnet.errors import AlexNetError, LeaseError
 from alexnet.runs import run_record
 from alexnet.runs.lost_work import LostWorkAccount
 from alexnet.runs.run_record import Status
@@ -38,8 +38,7 @@ def opened(
         TrackingError: MLflow refuses.
     """
     lease = Lease(open_store(inputs.run_url), on_loss)
-    killed = lease.take(f"run {inputs.record.name}", instead)
-    try:
+    with lease.held(f"run {inputs.record.name}", instead) as killed:
         record = run_record.again(inputs.record, lease.store, continued=inputs.continued)
         inputs = dataclasses.replace(inputs, record=record)
         account = LostWorkAccount.going_on(record, killed)
@@ -55,9 +54,6 @@ def opened(
         except BaseException as error:
             _end(session, error, say)
             raise
-    finally:
-        with suppress(StoreError):  # it runs out by itself
-            lease.release()
 
 
 def _end(session: Session, error: BaseException, say: Callable[[str], None]) -> None:
