@@ -2,49 +2,20 @@
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tqdm import tqdm
-
-from alexnet.adapters import ray_cluster
-from alexnet.adapters.object_store import open_store
-from alexnet.adapters.ray_tasks import spread
-from alexnet.dataset import manifest
-from alexnet.preparation import data_check
 from pipelines import _command
 
 
 def run(args: argparse.Namespace) -> None:
-    """Check all shards, and say what was found."""
+    """Check all shards, and print what was found."""
+    from pipelines.steps import data_check
+
     _command.check_max_rejects(args.max_rejects)
-    folder, name = manifest.locate(args.url)
-    store = open_store(folder)
-    known = manifest.read(store, name)
-    reports = None if args.digests else open_store(args.report)
-    if reports:
-        reports.check_writable()
-    total = sum(known.num_samples(split) for split in known.splits)
-    shards = {part.number: part.shard for part in data_check.parts(known)}
-    ray_cluster.connect()
-    try:
-        with tempfile.TemporaryDirectory(prefix="check-") as temporary:
-            summary = data_check.Summary(Path(temporary))
-            with tqdm(total=total, unit="images", unit_scale=True, disable=None) as bar:
-                todo = data_check.parts(known)
-                for checked in spread(data_check.ShardCheck(store, not args.digests), todo):
-                    summary.add(checked)
-                    bar.update(shards[checked.number].num_samples)
-            if reports:
-                page = summary.write(reports, store, known)
-                print(f"report {reports.url}/{page}")
-    finally:
-        ray_cluster.disconnect()
-    summary.raise_problems(args.max_rejects)
-    print(f"{args.url}: {len(shards)} shards with {total} images are as they were written")
+    data_check.run(args.url, digests=args.digests, report=args.report, max_rejects=args.max_rejects)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,19 +10,20 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet.adapters import mlflow_connection
-from alexnet.adapters.mlflow_registry import Registry
-from alexnet.adapters.object_store import open_store
 from alexnet.errors import ConfigError
-from alexnet.promotion import decisions
-from alexnet.promotion.aliases import AliasReconciler
-from alexnet.promotion.decisions import DecisionLog
 from pipelines import _command
-from pipelines.steps import hook, promotion, rollback
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the options ask for; the exit status."""
+    from alexnet.adapters import mlflow_connection
+    from alexnet.adapters.mlflow_registry import Registry
+    from alexnet.adapters.object_store import open_store
+    from alexnet.promotion import decisions
+    from alexnet.promotion.aliases import AliasReconciler
+    from alexnet.promotion.decisions import DecisionLog
+    from pipelines.steps import hook, promotion, rollback
+
     for name in ("force", "rollback"):
         reason = getattr(args, name)
         if reason is not None and not reason.strip():

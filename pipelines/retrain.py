@@ -6,20 +6,14 @@ was learnt already is not learnt again.
 
 import argparse
 import sys
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet.adapters import mlflow_connection
-from alexnet.adapters.console import complain
-from alexnet.adapters.object_store import open_store
-from alexnet.errors import LeaseError, StoreError
-from alexnet.retraining import records
-from alexnet.storage.lease import Lease
+from alexnet.errors import LeaseError
 from pipelines import _command
-from pipelines.steps.retraining import Steps
 
 BUSY = 5
 """Exit status."""
@@ -33,6 +27,13 @@ EXIT_STATUSES = (
 
 def run(args: argparse.Namespace) -> int:
     """Do what is to be done; the exit status."""
+    from alexnet.adapters import mlflow_connection
+    from alexnet.adapters.console import complain
+    from alexnet.adapters.object_store import open_store
+    from alexnet.retraining import records
+    from alexnet.storage.lease import Lease
+    from pipelines.steps.retraining import Steps
+
     config = _command.config(args)
     store = open_store(records.url(config))
     mlflow_connection.connect()
@@ -42,16 +43,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"{config.registry.model_name}: would {plan.action}: {plan.reason}")
         return 0
     lease = Lease(store, steps.stop.event.set)
-    try:
-        lease.take(f"retraining of {config.registry.model_name}", "")
-    except LeaseError as error:
-        complain("retrain", str(error))
-        return BUSY
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(lease.held(f"retraining of {config.registry.model_name}", ""))
+        except LeaseError as error:
+            complain("retrain", str(error))
+            return BUSY
         return steps.run(lease)
-    finally:
-        with suppress(StoreError):  # it runs out by itself
-            lease.release()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,19 +15,9 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet.adapters.ray_jobs import Job, Jobs
-from alexnet.errors import ClusterError, ConfigError
+from alexnet.errors import ConfigError
 from alexnet.retraining import schedule
-from alexnet.runs import code_version
 from pipelines import _command, retrain
-from pipelines.steps import job_log
-from pipelines.steps.stop_request import StopRequest
-
-STOP_WAIT_S = 600
-"""For so long Ray waits for the last checkpoint of a job that is stopped, before it kills it."""
-
-DECIDED = (0, 3, 4, 5)
-"""Exit statuses of a retraining that another try would not change."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,34 +31,9 @@ def run(args: argparse.Namespace) -> int:
     script = ["python", "pipelines/retrain.py", _within(args.config), *passed]
     # `exec`: Ray's shell would die of SIGTERM, and Ray wait in vain for what it leaves behind.
     entrypoint = f"exec {shlex.join(script)}"
-    jobs, stop = Jobs(address), StopRequest(print)
-    with stop.on_signals():
-        name, job = _begun(jobs, config.registry.model_name, tick, entrypoint)
-        if not job:
-            job = job_log.follow(jobs, name, stop)
-    return _status(name, job, stop)
+    from pipelines.steps import job_log
 
-
-def _begun(jobs: Jobs, model: str, tick: datetime, entrypoint: str) -> tuple[str, Job | None]:
-    """Name of the tick's job, which runs now; and how it ended, if a try has decided already."""
-    # A job brings no .git along.
-    env = {"GIT_COMMIT": code_version.current(), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)}
-    attempt = 1
-    while True:
-        name = schedule.job_name(model, tick, attempt)
-        job = jobs.find(name)
-        if not job:
-            if jobs.submit(name, entrypoint, _command.ROOT, env):
-                print(f"{name}: submitted", flush=True)
-                return name, None
-        elif not job.ended:
-            print(f"{name}: was submitted before; waiting for its end", flush=True)
-            return name, None
-        elif job.exit_status in DECIDED:
-            print(f"{name}: has ended with status {job.exit_status}", flush=True)
-            return name, job
-        else:
-            attempt += 1
+    return job_log.run(address, config.registry.model_name, tick, entrypoint, _command.ROOT)
 
 
 def _within(config: Path) -> str:
@@ -80,14 +45,6 @@ def _within(config: Path) -> str:
             f"{config}: not in {_command.ROOT}, which is what a job brings. Put it in "
             "pipelines/configs/."
         ) from error
-
-
-def _status(name: str, job: Job, stop: StopRequest) -> int:
-    if stop.signal:
-        return 128 + stop.signal
-    if job.exit_status is None:
-        raise ClusterError(f"{name}: {job.message.rstrip('.')}. Its log is in Ray's dashboard.")
-    return job.exit_status if job.exit_status >= 0 else 128 - job.exit_status
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,14 +10,15 @@ from pathlib import Path
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from alexnet.adapters import console
 from pipelines import _command
-from pipelines.steps import preflight, run_inputs, training
-from pipelines.steps.stop_request import StopRequest
 
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked, train and register; the exit status."""
+    from alexnet.adapters import console
+    from pipelines.steps import preflight, run_inputs, training
+    from pipelines.steps.stop_request import StopRequest
+
     output = console.opened()
     if args.check:
         return preflight.run(_command.config(args), output.say)

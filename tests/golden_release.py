@@ -47,7 +47,8 @@ from alexnet.registry import probe
 from alexnet.registry.artifact import DATA
 from alexnet.telemetry import prometheus_metrics
 from infra import servers
-from pipelines import exporter, promote, retrain, status, train, tune
+from pipelines import promote, retrain, status, train, tune
+from pipelines.steps import registry_metrics
 from tests import alone
 from tests.golden_values import FOLDER, machine
 from tests.tiny_data import train_alone
@@ -169,7 +170,7 @@ def look(folder):
             "tune --dry-run": said(tune.main, run, "--space", more, "--dry-run", *SHORT),
         },
         "exporter": prometheus_metrics.exposition(
-            exporter.samples(config_file.load(run))
+            registry_metrics.samples(config_file.load(run))
         ).splitlines(),
         "aliases": Registry(name).aliases(),
         "versions": {

@@ -8,6 +8,8 @@ import site
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,16 @@ def _check_answers(address: str) -> None:
 def disconnect() -> None:
     """Leave the cluster; one that was started here ends."""
     ray.shutdown()
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """`connect` for a block, and `disconnect` at its end."""
+    connect()
+    try:
+        yield
+    finally:
+        disconnect()
 
 
 def claim(settings: ClusterConfig) -> Resources:

@@ -69,12 +69,9 @@ def tracker(config: RunConfig) -> Finding:
 def cluster(config: RunConfig, inputs: Inputs | None, sample_bytes: float) -> Iterator[Finding]:
     """Ray, and what its nodes have."""
     try:
-        ray_cluster.connect()
-        try:
+        with ray_cluster.connected():
             resources = ray_cluster.claim((inputs.config if inputs else config).cluster)
             nodes = ray_cluster.nodes(config.data.cache_dir)
-        finally:
-            ray_cluster.disconnect()
     except AlexNetError as error:
         yield Finding("FAIL", "Ray", str(error))
         return

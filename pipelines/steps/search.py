@@ -53,8 +53,7 @@ def _words(
     inputs: Inputs, record: SearchRecord, nested_in: str, stop: StopRequest, say: Say
 ) -> Iterator[Word]:
     config = inputs.config
-    ray_cluster.connect()
-    try:
+    with ray_cluster.connected():
         resources = ray_cluster.claim(config.cluster)
         preflight.quick(config, inputs.manifest, resources, say)
         room = inputs.search.side_by_side or ray_cluster.side_by_side(config.cluster, resources)
@@ -81,8 +80,6 @@ def _words(
                 settings=config.cluster,
                 stop=stop.event,
             )
-    finally:
-        ray_cluster.disconnect()
 
 
 def _line(said: Epoch | Ended) -> str:

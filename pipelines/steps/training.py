@@ -38,8 +38,7 @@ def run(
         AlexNetError: something that the user can mend; the same command goes on.
     """
     begun = time.monotonic()
-    ray_cluster.connect()
-    try:
+    with ray_cluster.connected():
         resources = ray_cluster.claim(inputs.config.cluster)
         preflight.quick(inputs.config, inputs.manifest, resources, console.say)
         opened = open_session.opened(inputs, stop.event.set, console.say)
@@ -55,8 +54,6 @@ def run(
                 current.stop("KILLED")
                 console.say(training_report.stopped(current, stop.why))
                 return None
-    finally:
-        ray_cluster.disconnect()
     console.say(training_report.closing(result, time.monotonic() - begun, current))
     return result
 

@@ -22,6 +22,7 @@ from infra import rehearsal, servers
 from infra.schedules import __main__ as command
 from infra.schedules import definitions
 from pipelines import submit
+from pipelines.steps import job_log
 
 ROOT = Path(__file__).parents[2]
 SCHEDULES = ROOT / "infra" / "schedules"
@@ -127,7 +128,7 @@ def read_unit(name):
 
 def test_systemd_runs_the_command_and_takes_its_decisions_for_success():
     service = read_unit("alexnet-retrain.service")["Service"]
-    assert [int(word) for word in service["SuccessExitStatus"].split()] == list(submit.DECIDED[1:])
+    assert [int(word) for word in service["SuccessExitStatus"].split()] == list(job_log.DECIDED[1:])
     check_called(shlex.split(service["ExecStart"])[1:])
     timer = read_unit("alexnet-retrain.timer")["Timer"]
     assert timer["Persistent"] == "true"
@@ -200,6 +201,6 @@ def test_airflow_loads_the_dag(tmp_path):
     assert done.returncode == 0, done.stderr
     cron, catchup, most, skipped, script = json.loads(done.stdout.splitlines()[-1])
     assert (cron, catchup, most) == (WANTED, False, 1)
-    assert skipped == list(submit.DECIDED[1:])
+    assert skipped == list(job_log.DECIDED[1:])
     words = shlex.split(script.partition(" --tick")[0])
     check_called(words[words.index(".venv/bin/python") + 1 :])
