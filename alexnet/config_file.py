@@ -11,8 +11,10 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import MISSING
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from alexnet.config import RunConfig, flat
 from alexnet.errors import ConfigError
@@ -116,23 +118,23 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree[last] = text.strip()
 
 
-def build(kind: type[T], tree: Mapping[str, Any], prefix: str = "") -> T:
-    """A dataclass of parsed TOML.
+def build(kind: type[T], tree: Mapping[str, Any], *, from_json: bool = False) -> T:
+    """A dataclass of parsed TOML or JSON.
 
     Args:
         kind: of the dataclass.
         tree: its keys and values.
-        prefix: of keys in messages.
+        from_json: leave numbers as they are: JSON may write 1.0 as 1, and losses may be NaN.
 
     Raises:
         ConfigError: a key is unknown, or a value is of another type or breaks its rule.
     """
-    hints = typing.get_type_hints(kind)
-    for key in tree:
-        if key not in hints:
-            raise ConfigError(f"{prefix}{key}: unknown key.{_suggestion(prefix, key, hints)}")
-    values = {key: _value(hints[key], value, f"{prefix}{key}") for key, value in tree.items()}
-    return kind(**values)
+    return typing.cast(T, _Builder(from_json).section(kind, tree, ""))
+
+
+@lru_cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _suggestion(prefix: str, key: str, hints: Mapping[str, Any]) -> str:
@@ -142,45 +144,74 @@ def _suggestion(prefix: str, key: str, hints: Mapping[str, Any]) -> str:
     return f" Known: {', '.join(prefix + name for name in hints)}."
 
 
-def _value(hint: Any, value: Any, name: str) -> Any:
-    """`value` as the annotated type, or a ConfigError that names what was found."""
-    if dataclasses.is_dataclass(hint):
+class _Builder(NamedTuple):
+    """Makes values of annotated types, or a ConfigError that names what was found."""
+
+    from_json: bool
+
+    def section(self, kind: Any, tree: Mapping[str, Any], prefix: str) -> Any:
+        hints = _hints(kind)
+        for key in tree:
+            if key not in hints:
+                raise ConfigError(f"{prefix}{key}: unknown key.{_suggestion(prefix, key, hints)}")
+        for each in dataclasses.fields(kind):
+            if each.name not in tree and each.default is each.default_factory is MISSING:
+                raise ConfigError(f"{prefix}{each.name}: missing")
+        made = {key: self.value(hints[key], tree[key], f"{prefix}{key}") for key in tree}
+        return kind(**made)
+
+    def value(self, hint: Any, value: Any, name: str) -> Any:
+        origin = typing.get_origin(hint)
+        if origin is types.UnionType:
+            kinds = [each for each in typing.get_args(hint) if each is not types.NoneType]
+            if value is None and len(kinds) < len(typing.get_args(hint)):
+                return None
+            return self.value(kinds[-1] if isinstance(value, list) else kinds[0], value, name)
+        if origin is Literal and value not in typing.get_args(hint):
+            choices = ", ".join(typing.get_args(hint))
+            raise ConfigError(f"{name} = {value!r}: must be one of {choices}")
+        if origin in (Mapping, dict) or dataclasses.is_dataclass(hint):
+            return self.mapping(hint, value, name)
+        if origin is tuple or hasattr(hint, "_fields"):
+            return self.items(hint, value, name)
+        return value if hint is Any or origin is Literal else self.scalar(hint, value, name)
+
+    def mapping(self, hint: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{name} = {value!r}: must be a section with keys")
-        return build(typing.cast(type, hint), value, f"{name}.")
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        if value not in choices:
-            raise ConfigError(f"{name} = {value!r}: must be one of {', '.join(choices)}")
+        if dataclasses.is_dataclass(hint):
+            return self.section(hint, value, f"{name}.")
+        kind = typing.get_args(hint)[1]
+        return {key: self.value(kind, item, f"{name}.{key}") for key, item in value.items()}
+
+    def items(self, hint: Any, value: Any, name: str) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ConfigError(f"{name} = {value!r}: must be a list, e.g. [1, 2]")
+        fields: Mapping[str, Any] = _hints(hint) if hasattr(hint, "_fields") else {}
+        kinds = tuple(fields.values()) or typing.get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(value)
+        optional = len(hint._field_defaults) if fields else 0
+        if not len(kinds) - optional <= len(value) <= len(kinds):
+            raise ConfigError(
+                f"{name} = {value!r}: must have {len(kinds)} values, not {len(value)}"
+            )
+        if fields:
+            names = [f"{name}.{field}" for field in fields]
+        elif self.from_json:
+            names = [f"{name}[{number}]" for number in range(len(value))]
+        else:
+            names = [name] * len(value)
+        made = [self.value(*each) for each in zip(kinds, value, names, strict=False)]
+        return typing.cast(tuple[Any, ...], hint(*made) if fields else tuple(made))
+
+    def scalar(self, hint: type, value: Any, name: str) -> Any:
+        if hint is float and type(value) is int:
+            return value if self.from_json else float(value)
+        if type(value) is not hint:
+            raise ConfigError(
+                f"{name} = {value!r}: must be {hint.__name__}, not {type(value).__name__}"
+            )
+        if isinstance(value, float) and not self.from_json and not math.isfinite(value):
+            raise ConfigError(f"{name} = {value!r}: must be a finite number")
         return value
-    if origin is types.UnionType:
-        one, several = typing.get_args(hint)
-        hint = several if isinstance(value, list) else one
-        origin = typing.get_origin(hint)
-    if origin is tuple:
-        return _tuple(hint, value, name)
-    return _scalar(hint, value, name)
-
-
-def _scalar(hint: type, value: Any, name: str) -> Any:
-    if hint is float and type(value) is int:
-        return float(value)
-    if type(value) is not hint:
-        raise ConfigError(
-            f"{name} = {value!r}: must be {hint.__name__}, not {type(value).__name__}"
-        )
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{name} = {value!r}: must be a finite number")
-    return value
-
-
-def _tuple(hint: Any, value: Any, name: str) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{name} = {value!r}: must be a list, e.g. [1, 2]")
-    items = typing.get_args(hint)
-    if items[-1] is Ellipsis:
-        items = (items[0],) * len(value)
-    if len(items) != len(value):
-        raise ConfigError(f"{name} = {value!r}: must have {len(items)} values, not {len(value)}")
-    return tuple(_value(item, part, name) for item, part in zip(items, value, strict=True))

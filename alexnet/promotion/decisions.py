@@ -6,20 +6,20 @@ follow from the decisions, and a decision is marked as done when they do; so one
 known, and can be completed by anybody.
 """
 
-import dataclasses
 import getpass
-import json
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.registry.rule_result import RuleResult
+from alexnet.storage import documents
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
 SCHEMA = 1
@@ -68,7 +68,7 @@ class Decision:
 
     def to_json(self) -> str:
         """The decision as text."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        return documents.to_json(self)
 
 
 def url(config: RunConfig) -> str:
@@ -207,14 +207,10 @@ class DecisionLog:
         self.store.create(_done(decision.number), b"")
 
     def _read(self, number: int) -> Decision:
-        name = _file(number)
-        try:
-            return _from_tree(json.loads(self.store.read(name)))
-        except (ValueError, KeyError, TypeError) as error:
-            raise PromotionError(
-                f"{self.store.url}/{name}: damaged: {error}. Restore it."
-            ) from error
+        return READER.read(self.store, _file(number))
 
+
+READER = Reader(Decision, PromotionError, "Restore it.")
 
 _FOLDER, _FILE = "decisions/", ".json"
 
@@ -225,11 +221,3 @@ def _file(number: int) -> str:
 
 def _done(number: int) -> str:
     return f"{_FOLDER}{number:06d}.done"
-
-
-def _from_tree(tree: Mapping[str, Any]) -> Decision:
-    if tree["schema"] != SCHEMA:
-        raise ValueError(f"schema {tree['schema']!r}, this code reads {SCHEMA}")
-    verdicts = tuple(RuleResult(**each) for each in tree["verdicts"])
-    before, after = AliasTargets(*tree["before"]), AliasTargets(*tree["after"])
-    return Decision(**{**tree, "verdicts": verdicts, "before": before, "after": after})

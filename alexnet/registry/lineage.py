@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alexnet.config import RunConfig
 from alexnet.dataset import manifest as manifests
@@ -22,6 +22,7 @@ from alexnet.dataset.manifest import Manifest, Shard
 from alexnet.errors import ArtifactError
 from alexnet.runs.checkpoint import CheckpointMeta
 from alexnet.runs.run_record import LostWork, RunRecord
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 from alexnet.telemetry.epoch_ledger import Ledger
 from alexnet.telemetry.events import Event
@@ -239,29 +240,10 @@ def from_json(data: bytes) -> Lineage:
     Raises:
         ArtifactError: it is something else, or of another release.
     """
-    try:
-        tree = json.loads(data)
-        if tree["schema"] != SCHEMA:
-            raise ArtifactError(
-                f"{NAME}: schema {tree['schema']!r}; this code reads {SCHEMA}. Use the release "
-                "that wrote it."
-            )
-        parent = tree.pop("parent")
-        shards = tree.pop("shards").items()
-        return Lineage(
-            **{**tree, **{key: _tuples(kind, tree[key]) for key, kind in _LISTS.items()}},
-            shards={split: _tuples(ShardDigest, rows) for split, rows in shards},
-            parent=Parent(*parent) if parent else None,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{NAME}: damaged: {error}. Register the checkpoint again.") from error
+    return READER.parse(data, NAME)
 
 
-_LISTS: Mapping[str, Any] = {"starts": Start, "lost": LostWork, "ledger": EpochCounts}
-
-
-def _tuples(kind: Any, rows: list[list[Any]]) -> tuple[Any, ...]:
-    return tuple(kind(*row) for row in rows)
+READER = Reader(Lineage, ArtifactError, "Register the checkpoint again.")
 
 
 def sha256(data: bytes) -> str:

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 from alexnet.config import RunConfig
 from alexnet.errors import RetrainingError
+from alexnet.storage import documents
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
 State = Literal["training", "judging", "ended"]
@@ -83,8 +85,7 @@ def write(store: Store, retraining: Retraining) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    text = json.dumps(dataclasses.asdict(retraining), indent=1) + "\n"
-    store.write(f"{FOLDER}{retraining.number:06d}.json", text.encode())
+    documents.write(store, f"{FOLDER}{retraining.number:06d}.json", retraining)
 
 
 def read(store: Store) -> list[Retraining]:
@@ -94,7 +95,10 @@ def read(store: Store) -> list[Retraining]:
         RetrainingError: one is damaged.
         StoreError: the store cannot be reached.
     """
-    return [_read(store, name) for name in store.list() if name.startswith(FOLDER)]
+    return [READER.read(store, name) for name in store.list() if name.startswith(FOLDER)]
+
+
+READER = Reader(Retraining, RetrainingError, "Restore it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +134,7 @@ def read_look(store: Store) -> Look | None:
     """
     if not store.exists(LOOK):
         return None
-    try:
-        return Look(**json.loads(store.read(LOOK)))
-    except (ValueError, TypeError) as error:
-        raise RetrainingError(f"{store.url}/{LOOK}: damaged: {error}. Delete it.") from error
+    return LOOK_READER.read(store, LOOK)
 
 
-def _read(store: Store, name: str) -> Retraining:
-    try:
-        tree = json.loads(store.read(name))
-        return Retraining(**{**tree, "ingredients": Ingredients(*tree["ingredients"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise RetrainingError(f"{store.url}/{name}: damaged: {error}. Restore it.") from error
+LOOK_READER = Reader(Look, RetrainingError, "Delete it.")

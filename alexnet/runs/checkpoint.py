@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from alexnet.errors import CheckpointError
+from alexnet.storage.documents import Reader
 from alexnet.telemetry.epoch_ledger import Skipped
 
 SCHEMA = 2
@@ -119,20 +120,13 @@ def parse_meta(text: bytes, where: str) -> CheckpointMeta:
     Raises:
         CheckpointError: it is damaged, or of another schema.
     """
-    damaged = CheckpointError(f"{where}: damaged. Use another checkpoint.")
-    try:
-        tree = json.loads(text)
-        schema, digest = tree["schema"], tree.pop("digest", "")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged from error
-    if schema != SCHEMA:
-        raise CheckpointError(
-            f"{where}: schema {schema!r}; this code reads {SCHEMA}. Use the release that wrote it."
-        )
-    if digest != _digest_of_fields(tree):
-        raise damaged
-    skipped = tuple(Skipped(*fields) for fields in tree.pop("skipped"))
-    return CheckpointMeta(**tree, skipped=skipped)
+    tree = READER.tree(text, where)
+    if tree.pop("digest", "") != _digest_of_fields(tree):
+        raise READER.damaged(where)
+    return READER.build(tree, where)
+
+
+READER = Reader(CheckpointMeta, CheckpointError, "Use another checkpoint.", says_where=False)
 
 
 def read_state(folder: Path, where: str = "") -> CheckpointState:

@@ -19,6 +19,8 @@ from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import CheckpointError, ConfigError, LeaseError
 from alexnet.runs import checkpoint
+from alexnet.storage import documents
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 from alexnet.telemetry.cost import NOTHING, Spending, Usage
 
@@ -106,7 +108,7 @@ class RunRecord:
         Raises:
             StoreError: it cannot be written.
         """
-        store.write(NAME, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        documents.write(store, NAME, self)
 
 
 def read(store: Store) -> RunRecord:
@@ -116,21 +118,12 @@ def read(store: Store) -> RunRecord:
         CheckpointError: it is damaged, or of another release.
         StoreError: there is none, or the store cannot be reached.
     """
-    where = f"{store.url}/{NAME}"
-    try:
-        tree = json.loads(store.read(NAME))
-        if tree["schema"] != SCHEMA:
-            raise CheckpointError(
-                f"{where}: schema {tree['schema']!r}; this code reads {SCHEMA}. Use the release "
-                "that wrote it."
-            )
-        lost = tuple(LostWork(*fields) for fields in tree.pop("lost"))
-        usage = Usage(*tree.pop("usage", ()))
-        return RunRecord(**tree, lost=lost, usage=usage)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{where}: damaged. Restore it, or start anew with --fresh."
-        ) from error
+    return READER.read(store, NAME)
+
+
+READER = Reader(
+    RunRecord, CheckpointError, "Restore it, or start anew with --fresh.", says_where=False
+)
 
 
 def find(

@@ -1,13 +1,14 @@
 """What came of a search: its trials, which of them is best, and the file that says so."""
 
 import dataclasses
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from alexnet.errors import SearchError
+from alexnet.storage import documents
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
 NAME = "search.json"
@@ -125,7 +126,7 @@ class SearchRecord:
         Raises:
             StoreError: it cannot be written.
         """
-        store.write(NAME, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        documents.write(store, NAME, self)
 
 
 def read(store: Store) -> SearchRecord:
@@ -135,21 +136,12 @@ def read(store: Store) -> SearchRecord:
         SearchError: it is damaged, or of another release.
         StoreError: there is none, or the store cannot be reached.
     """
-    where = f"{store.url}/{NAME}"
-    try:
-        tree = json.loads(store.read(NAME))
-        if tree["schema"] != SCHEMA:
-            raise SearchError(
-                f"{where}: schema {tree['schema']!r}; this code reads {SCHEMA}. Use the release "
-                "that wrote it."
-            )
-        trials = tuple(
-            Trial(**{**each, "epochs": tuple(Epoch(*epoch) for epoch in each["epochs"])})
-            for each in tree.pop("trials")
-        )
-        return SearchRecord(**tree, trials=trials)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SearchError(f"{where}: damaged. Restore it, or delete it and start anew.") from error
+    return READER.read(store, NAME)
+
+
+READER = Reader(
+    SearchRecord, SearchError, "Restore it, or delete it and start anew.", says_where=False
+)
 
 
 def table(trials: Sequence[Trial]) -> list[str]:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 
 from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
 from alexnet.storage import processes
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
 NAME = "lease.json"
@@ -80,12 +81,15 @@ def read(store: Store) -> Holder | None:
             return None
         data = store.read(NAME)  # it was made in between
     try:
-        tree = json.loads(data)
+        tree = READER.tree(data, NAME)
         known = {field.name for field in fields(Holder)} & set(tree)
-        return Holder(**{name: tree[name] for name in known})
-    except (ValueError, TypeError):
+        return READER.build({name: tree[name] for name in known}, NAME)
+    except LeaseError:
         # Of another release, or damaged: it runs out unless it changes.
         return Holder(hashlib.sha256(data).hexdigest(), "an unknown host", 0, 0)
+
+
+READER = Reader(Holder, LeaseError, "It runs out unless it changes.")
 
 
 class Lease:

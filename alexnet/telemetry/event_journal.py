@@ -33,9 +33,9 @@ def read(store: Store) -> Iterator[Event]:
     """All events, in the order of the parts' first ones.
 
     Raises:
-        StoreError: the store cannot be reached.
+        StoreError: the store cannot be reached, or a part is damaged.
     """
     for name in store.list():
         if name.startswith(FOLDER):
             for text in store.read(name).decode().splitlines():
-                yield progress.from_json(text)
+                yield progress.READER.parse(text, f"{store.url}/{name}")

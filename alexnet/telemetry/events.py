@@ -6,8 +6,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from alexnet.errors import StoreError
+from alexnet.storage.documents import Reader
 from alexnet.telemetry import s3_usage
-from alexnet.telemetry.epoch_ledger import Ledger, Skipped
+from alexnet.telemetry.epoch_ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +56,8 @@ def to_json(event: Event) -> str:
     return json.dumps(dataclasses.asdict(event))
 
 
-def from_json(text: str) -> Event:
-    """What `to_json` wrote."""
-    tree = json.loads(text)
-    if tree["ledger"]:
-        skipped = tuple(Skipped(*fields) for fields in tree["ledger"].pop("skipped"))
-        tree["ledger"] = Ledger(**tree["ledger"], skipped=skipped)
-    return Event(**tree)
+READER = Reader(Event, StoreError, "Restore it, or start anew with --fresh.")
+"""Of one line of the journal."""
 
 
 def _number(name: str, value: float) -> str:

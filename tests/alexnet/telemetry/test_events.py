@@ -37,4 +37,4 @@ events = st.builds(
 def test_an_event_is_one_line_of_json_and_is_read_back(event):
     text = progress.to_json(event)
     assert "\n" not in text
-    assert progress.from_json(text) == event
+    assert progress.READER.parse(text, "here") == event
