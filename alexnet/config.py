@@ -522,14 +522,15 @@ class RunConfig:
 
     def digest(self) -> str:
         """SHA-256 (hex) of `identity` in canonical order."""
-        return _digest(self.identity())
+        return json_digest(self.identity())
 
     def recipe_digest(self) -> str:
         """The same whatever weights training begins with."""
-        return _digest({**self.identity(), "train.parent": ""})
+        return json_digest({**self.identity(), "train.parent": ""})
 
 
-def _digest(tree: Mapping[str, Any]) -> str:
+def json_digest(tree: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the JSON of keys and values, whatever their order."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

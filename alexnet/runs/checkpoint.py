@@ -18,6 +18,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
+from alexnet.config import json_digest
 from alexnet.errors import CheckpointError
 from alexnet.storage.documents import Reader
 from alexnet.telemetry.epoch_ledger import Skipped
@@ -82,7 +83,7 @@ def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
         with (folder / STATE).open("wb") as file:  # a path would hide why writing failed
             torch.save(state, file)
         tree = dataclasses.asdict(dataclasses.replace(meta, sha256=_digest(folder / STATE)))
-        tree["digest"] = _digest_of_fields(tree)
+        tree["digest"] = json_digest(tree)
         partial = folder / f"{META}.partial"
         partial.write_text(json.dumps(tree, indent=1) + "\n")
         partial.rename(folder / META)
@@ -121,7 +122,7 @@ def parse_meta(text: bytes, where: str) -> CheckpointMeta:
         CheckpointError: it is damaged, or of another schema.
     """
     tree = READER.tree(text, where)
-    if tree.pop("digest", "") != _digest_of_fields(tree):
+    if tree.pop("digest", "") != json_digest(tree):
         raise READER.damaged(where)
     return READER.build(tree, where)
 
@@ -191,7 +192,3 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest_of_fields(tree: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -7,8 +7,6 @@ hyper-parameters: no random, no cry") and begins with the same points however ma
 """
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from scipy.stats.qmc import Halton
 
 from alexnet import config_file
-from alexnet.config import RunConfig, checker
+from alexnet.config import RunConfig, checker, json_digest
 from alexnet.errors import ConfigError
 
 NOT_SEARCHED = ("model.num_classes", "train.epochs", "train.seed", "train.parent")
@@ -183,4 +181,4 @@ def digest(search: Search, config: RunConfig, manifest_digest: str) -> str:
         "recipe": config.recipe_digest(),
         "manifest": manifest_digest,
     }
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    return json_digest(tree)

@@ -7,6 +7,7 @@ import pickle
 import pytest
 import torch
 
+from alexnet.config import json_digest
 from alexnet.errors import CheckpointError
 from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
@@ -98,7 +99,7 @@ def test_a_pickle_is_not_executed(folder, capsys):
     (folder / "state.pt").write_bytes(pickle.dumps(Malicious()))
     digest = checkpoint._digest(folder / "state.pt")
     meta = dataclasses.asdict(dataclasses.replace(META, sha256=digest))
-    meta["digest"] = checkpoint._digest_of_fields(meta)
+    meta["digest"] = json_digest(meta)
     (folder / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoint.read_state(folder)
