@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
-from alexnet.adapters.mlflow_tracking import RUN_KEY
+from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import Status
 from alexnet.search.record import SearchRecord
 

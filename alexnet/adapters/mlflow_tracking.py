@@ -25,6 +25,7 @@ from alexnet import config_file
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.dataset.manifest import MANIFEST_NAME
 from alexnet.errors import TrackingError, TrackingUnavailableError
+from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import RunRecord
 from alexnet.telemetry.events import Event
 
@@ -36,9 +37,6 @@ AT_ONCE = 1000
 
 EVENTS_AT_ONCE = 100
 """Events that are sent together, when several wait: a request takes as long for one."""
-
-RUN_KEY = "run_key"
-"""Tag by which the MLflow run of a training is found again."""
 
 
 class TrackedRun:

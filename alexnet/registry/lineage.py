@@ -33,7 +33,7 @@ SCHEMA = 1
 NAME = "lineage.json"
 
 RUN_KEY = "run_key"
-"""Tag by which the version of a run is found."""
+"""Tag by which the MLflow run of a training, and its version, are found."""
 
 READ_THREADS = 16
 
