@@ -1,6 +1,5 @@
 """The MLflow run of a search, in which the runs of its trials are nested."""
 
-import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +8,7 @@ import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
+from alexnet import clock
 from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
 from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import Status
@@ -57,7 +57,7 @@ class TrackedSearch:
         with errors(self.uri):
             for name, text in files.items():
                 self._client.log_text(self.run_id, text, name)
-            now_ms = time.time_ns() // 10**6
+            now_ms = clock.now_ms()
             logged = [Metric(name, value, now_ms, 0) for name, value in metrics.items()]
             self._client.log_batch(self.run_id, metrics=logged)
             self._client.set_terminated(self.run_id, status)

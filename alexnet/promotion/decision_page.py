@@ -3,13 +3,12 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet import augment, images
+from alexnet import augment, clock, images
 from alexnet.dataset.shard_reader import ShardReader
 from alexnet.html_page import page, section
 from alexnet.promotion.decisions import Decision
@@ -84,9 +83,8 @@ def to_html(
 
 
 def _headline(decision: Decision) -> str:
-    when = datetime.fromtimestamp(decision.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     rows = [
-        ("Decision", f"{decision.number}, {when}, by {decision.by}"),
+        ("Decision", f"{decision.number}, {clock.readable(decision.time_ms)}, by {decision.by}"),
         ("Champion before", _version(decision.before.champion)),
         ("Champion after", _version(decision.after.champion)),
     ]

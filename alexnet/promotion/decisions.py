@@ -8,13 +8,12 @@ known, and can be completed by anybody.
 
 import getpass
 import socket
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from alexnet import clock
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.registry.rule_result import RuleResult
@@ -63,7 +62,7 @@ class Decision:
     page: str = ""
     """File beside this one with the same for people; empty: there is none."""
     by: str = field(default_factory=_who)
-    time_ms: int = field(default_factory=lambda: time.time_ns() // 10**6)
+    time_ms: int = field(default_factory=clock.now_ms)
     """Since 1970."""
 
     def to_json(self) -> str:
@@ -142,13 +141,13 @@ def history(decisions: Sequence[Decision]) -> str:
 
 
 def _line(decision: Decision) -> str:
-    when = datetime.fromtimestamp(decision.time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     broken = [each.rule for each in decision.verdicts if not each.holds]
     why = f"; against: {', '.join(broken)}" if broken else ""
     why += f"; {decision.reason}" if decision.reason else ""
     champion = decision.after.champion or "none"
     return (
-        f"{decision.number:4d}  {when} UTC  version {decision.version or 'none'} {decision.kind}, "
+        f"{decision.number:4d}  {clock.readable(decision.time_ms)}  "
+        f"version {decision.version or 'none'} {decision.kind}, "
         f"champion {champion}, by {decision.by}{why}"
     )
 

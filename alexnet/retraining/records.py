@@ -6,10 +6,10 @@ done, so whoever finds it knows where to go on.
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from alexnet import clock
 from alexnet.config import RunConfig
 from alexnet.errors import RetrainingError
 from alexnet.storage import documents
@@ -57,7 +57,7 @@ class Retraining:
     version: int | None = None
     """That the training has made."""
     outcome: Outcome = ""
-    begun_ms: int = field(default_factory=lambda: time.time_ns() // 10**6)
+    begun_ms: int = field(default_factory=clock.now_ms)
     """Since 1970."""
     ended_ms: int | None = None
     cost: float = 0.0
@@ -67,7 +67,7 @@ class Retraining:
 
     def ended(self, outcome: Outcome) -> "Retraining":
         """The same, with what came of it."""
-        now_ms = time.time_ns() // 10**6
+        now_ms = clock.now_ms()
         return dataclasses.replace(self, state="ended", outcome=outcome, ended_ms=now_ms)
 
 
@@ -121,7 +121,7 @@ def write_look(store: Store, action: str, reason: str) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    look = Look(time.time_ns() // 10**6, action, reason)
+    look = Look(clock.now_ms(), action, reason)
     store.write(LOOK, (json.dumps(dataclasses.asdict(look)) + "\n").encode())
 
 

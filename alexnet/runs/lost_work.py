@@ -1,8 +1,8 @@
 """What failures cost, reckoned from a run's events."""
 
-import time
 from dataclasses import dataclass
 
+from alexnet import clock
 from alexnet.runs.run_record import LostWork, RunRecord
 from alexnet.storage.lease import Holder
 from alexnet.telemetry.events import Event
@@ -48,7 +48,7 @@ class LostWorkAccount:
             ended_ms: when it ended, in milliseconds since 1970.
             reason: why, if that was a failure; empty for one that was stopped.
         """
-        return cls(reached, pause_ms=max(0, time.time_ns() // 10**6 - ended_ms), reason=reason)
+        return cls(reached, pause_ms=max(0, clock.now_ms() - ended_ms), reason=reason)
 
     def see(self, event: Event) -> LostWork | None:
         """Take an event into account; what a failure has cost, if this is the start after one."""

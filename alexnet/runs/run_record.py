@@ -9,12 +9,11 @@ import dataclasses
 import hashlib
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from alexnet import config_file
+from alexnet import clock, config_file
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import CheckpointError, ConfigError, LeaseError
@@ -95,7 +94,7 @@ class RunRecord:
             self,
             status=status,
             ended_why=why,
-            ended_ms=time.time_ns() // 10**6,
+            ended_ms=clock.now_ms(),
             reached=reached,
             usage=spending.used,
             cost=spending.cost.total,

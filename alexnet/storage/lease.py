@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 
+from alexnet import clock
 from alexnet.errors import LeaseError, StoreError, StoreUnavailableError
 from alexnet.storage import processes
 from alexnet.storage.documents import Reader
@@ -186,7 +187,7 @@ class Lease:
         return holder is not None and holder.token == self.token
 
     def _content(self) -> bytes:
-        now_ms = time.time_ns() // 10**6
+        now_ms = clock.now_ms()
         host = socket.gethostname()
         holder = Holder(self.token, host, os.getpid(), now_ms, processes.sight(), self.step)
         return json.dumps(asdict(holder)).encode()

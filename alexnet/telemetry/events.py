@@ -2,10 +2,10 @@
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from alexnet import clock
 from alexnet.errors import StoreError
 from alexnet.storage.documents import Reader
 from alexnet.telemetry import s3_usage
@@ -23,7 +23,7 @@ class Event:
     """Updates of the whole run."""
     epoch: float
     """Passes over the training split, with its fraction."""
-    time_ms: int = field(default_factory=lambda: time.time_ns() // 10**6)
+    time_ms: int = field(default_factory=clock.now_ms)
     """When it happened, in milliseconds since 1970; MLflow tells by it that a metric came twice."""
     metrics: dict[str, float] = field(default_factory=dict)
     """`train/...`, `val/...`, `data/...` and `system/...` names, as MLflow gets them."""

@@ -2,8 +2,8 @@
 
 import os
 import time
-from datetime import UTC, datetime
 
+from alexnet import clock
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_jobs import Jobs
 from alexnet.config import RunConfig
@@ -31,7 +31,7 @@ def lines(config: RunConfig) -> list[str]:
         holder = lease.read(open_store(f"{storage.url}/{folder}"))
         if holder and not _is_gone(holder):
             what = _retraining(config) if name == own else _named(folder, holder)
-            seen = when(holder.renewed_ms)
+            seen = clock.readable(holder.renewed_ms)
             told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
     return told + _jobs()
 
@@ -51,11 +51,6 @@ def _named(folder: str, holder: Holder) -> str:
     if kind == "_retraining":
         return f"retraining of {name}"
     return f"search {name}" if kind == "_search" else f"run {folder}, step {holder.step}"
-
-
-def when(time_ms: int) -> str:
-    """A time for people; in milliseconds since 1970."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _jobs() -> list[str]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from alexnet import clock
 from alexnet.adapters import mlflow_connection
 from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
@@ -12,7 +13,6 @@ from alexnet.retraining import records, schedule
 from alexnet.retraining.records import Retraining
 from alexnet.telemetry.cost import money
 from pipelines.steps import active_processes
-from pipelines.steps.active_processes import when
 
 MOST = 10
 """Retrainings and decisions that are shown."""
@@ -55,7 +55,7 @@ def _version(version: Version | None) -> str:
 
 def _looked(config: RunConfig) -> str:
     look = records.read_look(open_store(records.url(config)))
-    return f"{when(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
+    return f"{clock.readable(look.time_ms)}, {look.action}: {look.reason}" if look else "never"
 
 
 def _next(config: RunConfig) -> str:
@@ -63,7 +63,7 @@ def _next(config: RunConfig) -> str:
     if not cron:
         return "no retrain.schedule"
     tick = schedule.next_after(cron, timezone, datetime.now(UTC))
-    return f"{when(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
+    return f"{clock.readable(int(tick.timestamp() * 1000))}, by {cron} {timezone}"
 
 
 def _retrainings(config: RunConfig) -> list[str]:
@@ -76,8 +76,8 @@ def _retraining(each: Retraining) -> str:
     cost = f", cost {money(each.cost, each.currency)}" if each.cost else ""
     version = f"version {each.version} " if each.version else ""
     return (
-        f"{each.number:4d}  {when(each.begun_ms)}  {version}{each.outcome or each.state}; "
-        f"{each.reason}{took}{cost}"
+        f"{each.number:4d}  {clock.readable(each.begun_ms)}  "
+        f"{version}{each.outcome or each.state}; {each.reason}{took}{cost}"
     )
 
 
