@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from alexnet import augment, model
 from alexnet.config import ModelConfig
-from alexnet.errors import AlexNetError, DataError
+from alexnet.errors import AlexNetError, DataError, first_line
 
 WEIGHTS, ABOUT = "weights.safetensors", "about.json"
 """Names of the two files."""
@@ -61,8 +61,9 @@ class Classifier:
                 network = model.build(ModelConfig(**self.about.model), self.about.image_px)
             network.load_state_dict(load_file(weights), assign=True)
         except (SafetensorError, OSError, RuntimeError, TypeError, AlexNetError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(f"{weights}: not the weights of {about}: {reason}") from error
+            raise DataError(
+                f"{weights}: not the weights of {about}: {first_line(error)}"
+            ) from error
         self.network: nn.Module = network.eval()
         self._mean, self._std = torch.tensor(self.about.mean), torch.tensor(self.about.std)
 

@@ -5,6 +5,11 @@ Any other exception is a bug and keeps its traceback.
 """
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its repr if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), repr(error))
+
+
 class AlexNetError(Exception):
     """Something the user can mend."""
 

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 
 from alexnet.config import RegistryConfig
-from alexnet.errors import TrackingError, TrackingUnavailableError
+from alexnet.errors import TrackingError, TrackingUnavailableError, first_line
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that a plain `mlflow ui` in the same folder finds the runs."""
@@ -90,7 +90,7 @@ def mended(error: Exception, uri: str) -> TrackingError:
         return TrackingUnavailableError(
             f"MLflow at {shown(uri)}: does not answer ({reason}). {advice}"
         )
-    reason = next(iter(str(error).strip().splitlines()), repr(error))[:200].rstrip(".")
+    reason = first_line(error)[:200].rstrip(".")
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
         return TrackingError(f"MLflow at {shown(uri)}: {reason.removeprefix(NOT_THERE)}.")
     return TrackingError(f"MLflow at {shown(uri)}: refuses: {reason}. {advice}")

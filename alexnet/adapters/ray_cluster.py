@@ -22,7 +22,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet.config import ClusterConfig
-from alexnet.errors import ClusterError
+from alexnet.errors import ClusterError, first_line
 from alexnet.training.resource_needs import Node
 
 CPU_WORKERS = 2
@@ -92,9 +92,9 @@ def connect() -> None:
             )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         where = f"RAY_ADDRESS = {address}" if address else "a Ray cluster on this machine"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ClusterError(
-            f"{where}: cannot connect: {reason}. Start the cluster, or unset RAY_ADDRESS."
+            f"{where}: cannot connect: {first_line(error)}. Start the cluster, or unset "
+            "RAY_ADDRESS."
         ) from error
 
 

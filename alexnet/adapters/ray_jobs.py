@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from alexnet.errors import ClusterError
+from alexnet.errors import ClusterError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,7 @@ class Jobs:
         try:
             return question(*args, **kwargs)
         except (ConnectionError, RuntimeError, ValueError, requests.RequestException) as error:
-            lines = str(error).strip().splitlines() or [repr(error)]
             raise ClusterError(
-                f"RAY_API_SERVER_ADDRESS = {self._address}: {lines[0]}. Is the cluster there, and "
-                "does RAY_AUTH_TOKEN have its token?"
+                f"RAY_API_SERVER_ADDRESS = {self._address}: {first_line(error)}. Is the cluster "
+                "there, and does RAY_AUTH_TOKEN have its token?"
             ) from error

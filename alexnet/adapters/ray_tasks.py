@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayTaskError
 
-from alexnet.errors import AlexNetError, ClusterError
+from alexnet.errors import AlexNetError, ClusterError, first_line
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ def _result(reference: Any) -> Any:
             raise error.cause from error
         raise
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[0]
         raise ClusterError(
-            f"a task died {MAX_RETRIES + 1} times: {reason} Its log is in Ray's session folder."
+            f"a task died {MAX_RETRIES + 1} times: {first_line(error)} Its log is in Ray's session "
+            "folder."
         ) from error
