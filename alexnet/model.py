@@ -157,3 +157,15 @@ def pooled_side(image_px: int) -> int:
 def _scaled(channels: int, width: float) -> int:
     """Multiples of 8 keep matrix units busy."""
     return max(8, round(channels * width / 8) * 8)
+
+
+def ranks(logits: Tensor, labels: Tensor) -> Tensor:
+    """(N,) classes that are at least as probable as the right one; 0: the right one is ahead.
+
+    Args:
+        logits: (N, K) of any float dtype.
+        labels: (N,) int64 in [0, K).
+    """
+    right = logits.gather(1, labels[:, None])  # (N, 1)
+    # NaN compares false with everything: ask for what is below, so that it counts as wrong.
+    return logits.shape[1] - (logits < right).sum(1) - 1

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from alexnet import model
 from alexnet.errors import DataError
 
 SCHEMA = 1
@@ -76,14 +77,12 @@ def rows(logits: Tensor, labels: Tensor) -> dict[str, NDArray[np.generic]]:
         labels: (N,) int64 in [0, K).
     """
     logits = logits.double()
-    right = logits.gather(1, labels[:, None])  # (N, 1)
     confidence, predicted = logits.softmax(1).max(1)
     found = {
         "label": labels,
         "predicted": predicted,
         "confidence": confidence.float(),
-        # NaN compares false with everything: ask for what is below, so that it counts as wrong.
-        "rank": logits.shape[1] - (logits < right).sum(1) - 1,
+        "rank": model.ranks(logits, labels),
         "loss": torch.nn.functional.cross_entropy(logits, labels, reduction="none").float(),
     }
     return {name: tensor.numpy() for name, tensor in found.items()}
