@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.adapters.object_store.checks import whole
+from alexnet.dataset.shard_reader import PIECE_BYTES
 from alexnet.errors import DataError
 from alexnet.storage.store import READS, File, Store
-
-COPY_BYTES = 8 * 2**20
-"""Read from the store and written to the disk at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +123,8 @@ class CachedFile:
         """Digest of what was written to `partial`."""
         digest = hashlib.sha256()
         with partial.open("wb") as out:
-            for offset in range(0, self.num_bytes, COPY_BYTES):
-                data = self.file.read(offset, min(COPY_BYTES, self.num_bytes - offset))
+            for offset in range(0, self.num_bytes, PIECE_BYTES):
+                data = self.file.read(offset, min(PIECE_BYTES, self.num_bytes - offset))
                 digest.update(data)
                 out.write(data)
         return digest.digest()

@@ -5,11 +5,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from alexnet.dataset.shard_reader import PIECE_BYTES
 from alexnet.preparation.sources.tar_scan import check_end, explained
 from alexnet.storage.store import Store
-
-PIECE_BYTES = 8 * 2**20
-"""Read from the store at once."""
 
 SLICE_BYTES = 2**16
 """Of a piece, given to `tarfile` at once: it copies what is left of a slice with every read."""
