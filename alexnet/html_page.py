@@ -1,6 +1,7 @@
 """Pages for people that need nothing but themselves: no script, no file beside them."""
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from html import escape
 
 STYLE = """
@@ -39,3 +40,13 @@ def page(title: str, parts: Sequence[str]) -> str:
 def section(title: str, body: str) -> str:
     """A part with a heading; empty if there is nothing to say."""
     return f"<h2>{escape(title)}</h2>\n{body}" if body else ""
+
+
+def contact_sheet(images: Iterable[tuple[bytes, str]]) -> str:
+    """Small JPEG files with their captions; empty if there are none."""
+    figures = "".join(
+        f'<figure><img alt="" src="data:image/jpeg;base64,{b64encode(jpeg).decode()}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for jpeg, caption in images
+    )
+    return f'<div class="sheet">{figures}</div>' if figures else ""

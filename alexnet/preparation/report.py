@@ -1,12 +1,11 @@
 """What was found in a data set, as one page that needs nothing but itself."""
 
 import json
-from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 from typing import Any, NamedTuple
 
-from alexnet.html_page import page, section
+from alexnet.html_page import contact_sheet, page, section
 from alexnet.preparation.duplicates import Duplicates
 from alexnet.preparation.statistics import Findings, Thumbnail
 from alexnet.storage.store import Store
@@ -185,12 +184,8 @@ def _swatch(values: Any, base: Any) -> str:
 
 
 def _sheet(thumbnails: list[Thumbnail], classes: tuple[str, ...]) -> str:
-    figures = "".join(
-        f'<figure><img alt="" src="data:image/jpeg;base64,{b64encode(item.jpeg).decode()}">'
-        f"<figcaption>{escape(classes[item.label])}</figcaption></figure>"
-        for item in sorted(thumbnails, key=lambda item: (item.label, item.order))
-    )
-    return f'<div class="sheet">{figures}</div>' if figures else ""
+    ordered = sorted(thumbnails, key=lambda item: (item.label, item.order))
+    return contact_sheet((item.jpeg, classes[item.label]) for item in ordered)
 
 
 def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """A decision as one page for people: the rules, and the images that changed sides."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet import augment, clock, images
 from alexnet.dataset.shard_reader import ShardReader
-from alexnet.html_page import page, section
+from alexnet.html_page import contact_sheet, page, section
 from alexnet.promotion.decisions import Decision
 from alexnet.promotion.predictions import Predictions
 
@@ -116,10 +115,7 @@ def _first(shown: Sequence[Changed]) -> str:
 
 
 def _sheet(shown: Sequence[Changed]) -> str:
-    figures = "".join(
-        f'<figure><img alt="" src="data:image/jpeg;base64,{b64encode(each.jpeg).decode()}">'
-        f"<figcaption>{escape(each.label)}: {escape(each.champion)} before, "
-        f"{escape(each.challenger)} now</figcaption></figure>"
+    return contact_sheet(
+        (each.jpeg, f"{each.label}: {each.champion} before, {each.challenger} now")
         for each in shown
     )
-    return f'<div class="sheet">{figures}</div>' if figures else ""
