@@ -51,7 +51,7 @@ def other_clone(tmp_path):
     clone = tmp_path / "other"
     for package in ("alexnet", "pipelines"):
         shutil.copytree(ROOT / package, clone / package, ignore=shutil.ignore_patterns("*.pyc"))
-    loop = clone / "alexnet" / "loop.py"
+    loop = clone / "alexnet" / "training" / "loop.py"
     loop.write_text(loop.read_text() + PLANTED)
     git(clone, "init", "-q")
     git(clone, "add", ".")
