@@ -21,7 +21,7 @@ from alexnet.config import RunConfig
 from alexnet.dataset import manifest
 from alexnet.errors import AlexNetError
 from pipelines import _command
-from pipelines.steps import data_set
+from pipelines.steps import run_inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,7 +149,7 @@ def ticks(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReaso
 def new_data(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """A new manifest; the first one that it sees is not new."""
     try:
-        folder, name = manifest.locate(data_set.url(configuration()))
+        folder, name = manifest.locate(run_inputs.data_url(configuration()))
         digest = manifest.read(open_store(folder), name).digest
     except AlexNetError as error:
         return dg.SkipReason(str(error))

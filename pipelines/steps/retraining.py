@@ -12,7 +12,7 @@ from alexnet.retraining.records import Ingredients, Outcome, Retraining
 from alexnet.runs import code_version
 from alexnet.storage.lease import Lease
 from alexnet.storage.store import Store
-from pipelines.steps import data_set, promotion, retraining_stages
+from pipelines.steps import promotion, retraining_stages, run_inputs
 from pipelines.steps.stop_request import StopRequest
 
 OUTCOMES: dict[int, Outcome] = {
@@ -36,7 +36,7 @@ class Steps:
         """
         self._config, self._store, self._require_approval = config, store, require_approval
         self._registry = Registry(config.registry.model_name)
-        _, manifest = data_set.opened(config)
+        _, manifest = run_inputs.open_data(config)
         self._wanted = Ingredients(manifest.digest, config.recipe_digest(), code_version.current())
         self._console = console.opened()
         self.stop = StopRequest(self._console.say)

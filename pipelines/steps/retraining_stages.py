@@ -17,7 +17,7 @@ from alexnet.retraining.records import Retraining
 from alexnet.runs import run_record
 from alexnet.telemetry.events import Event
 from alexnet.training import warm_start
-from pipelines.steps import data_set, hook, promotion, run_inputs, training
+from pipelines.steps import hook, promotion, run_inputs, training
 from pipelines.steps.promotion import Wish
 from pipelines.steps.stop_request import StopRequest
 
@@ -102,7 +102,7 @@ def judge(
 def _pinned(config: RunConfig, to: Retraining) -> RunConfig:
     """The same as the run of a retraining: its data, its weights to begin with, its name."""
     return dataclasses.replace(
-        data_set.pinned(config, to.ingredients.manifest_digest),
+        run_inputs.pinned(config, to.ingredients.manifest_digest),
         run=NameConfig(name=to.run_name),
         train=dataclasses.replace(config.train, parent=to.parent_weights),
     )

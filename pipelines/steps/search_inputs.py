@@ -13,7 +13,7 @@ from alexnet.search import space
 from alexnet.search.record import SearchRecord, Trial
 from alexnet.search.space import Search
 from alexnet.storage.store import Store
-from pipelines.steps import data_set, run_inputs
+from pipelines.steps import run_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Inputs:
             DataError: that does not fit the data.
         """
         made = config_file.changed(self.config, trial.values)
-        data_set.check_fit(made, self.manifest)
+        run_inputs.check_fit(made, self.manifest)
         return made
 
 
@@ -49,7 +49,7 @@ def prepare(config: RunConfig, wanted: Search) -> Inputs:
     config, _, manifest = run_inputs.checked(config)
     digest = space.digest(wanted, config, manifest.digest)[:8]
     store = open_store(f"{config.cluster.storage_url}/_search/{config.name}-{digest}")
-    made = Inputs(wanted, data_set.pinned(config, manifest.digest), manifest, store)
+    made = Inputs(wanted, run_inputs.pinned(config, manifest.digest), manifest, store)
     for trial in record(made).trials:
         made.trained(trial)
     return made
