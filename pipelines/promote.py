@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from alexnet.promotion import decisions
     from alexnet.promotion.aliases import AliasReconciler
     from alexnet.promotion.decisions import DecisionLog
-    from pipelines.steps import hook, promotion, rollback
+    from pipelines.steps import promotion
 
     for name in ("force", "rollback"):
         reason = getattr(args, name)
@@ -35,18 +35,18 @@ def run(args: argparse.Namespace) -> int:
     if args.history:
         print(decisions.history(log.read()))
         return 0
-    told = hook.teller(config.registry.on_decision, print)
+    told = promotion.notifier(config.registry.on_decision, print)
     reconciler = AliasReconciler(registry, log, told, print)
     if args.rollback:
-        return rollback.roll_back(reconciler, registry, args.rollback, dry_run=args.dry_run)
-    wish = promotion.Wish(
+        return promotion.roll_back(reconciler, registry, args.rollback, dry_run=args.dry_run)
+    request = promotion.PromotionRequest(
         version=args.version,
         data_url=args.data,
         force=args.force or "",
         require_approval=args.require_approval,
         dry_run=args.dry_run,
     )
-    return promotion.promote(reconciler, registry, config.gate, wish)
+    return promotion.promote(reconciler, registry, config.gate, request)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,8 @@
-"""What a promotion does, from the rules to the aliases."""
+"""Promotion and rollback: from the rules and a person's approval to the decision and its hook."""
 
 import dataclasses
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alexnet.adapters.mlflow_registry import Registry, Version
@@ -9,16 +11,22 @@ from alexnet.promotion import decision_page, decisions
 from alexnet.promotion.aliases import AliasReconciler
 from alexnet.promotion.decisions import AliasTargets, Decision
 from alexnet.registry import rule_result
-from pipelines.steps import approval, gate_evidence
+from pipelines.steps import gate_evidence
 from pipelines.steps.gate_evidence import Case, Judged
 
 DONE, REFUSED, WAITING = 0, 3, 4
 """Exit statuses."""
 
+APPROVAL, AGAINST, APPROVED = "approval", "approval_asked_against", "approved"
+"""Tags of a version: whether a person has approved it, and against which champion; the value."""
+
+HOOK_TIMEOUT_S = 300.0
+"""Of the command that `registry.on_decision` names."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
-    """What the one who promotes wants."""
+class PromotionRequest:
+    """What is to be promoted, and how."""
 
     version: str
     """Number or alias."""
@@ -31,7 +39,7 @@ class Wish:
 
 
 def promote(
-    reconciler: AliasReconciler, registry: Registry, settings: GateConfig, wish: Wish
+    reconciler: AliasReconciler, registry: Registry, settings: GateConfig, request: PromotionRequest
 ) -> int:
     """Hold a version to the rules, and let it become champion; the exit status.
 
@@ -39,8 +47,8 @@ def promote(
         AlexNetError: it cannot be judged, or a server does not answer.
     """
     say, log = reconciler.say, reconciler.log
-    made = log.read() if wish.dry_run else reconciler.reconcile()
-    version, champion = registry.find(wish.version), decisions.current_aliases(made).champion
+    made = log.read() if request.dry_run else reconciler.reconcile()
+    version, champion = registry.find(request.version), decisions.current_aliases(made).champion
     if version.number == champion:
         say(f"{version.shown}: is champion already")
         return DONE
@@ -50,20 +58,26 @@ def promote(
         champion=registry.find(str(champion)) if champion else None,
         settings=settings,
         decisions=made,
-        data_url=wish.data_url,
-        kept=None if wish.dry_run else log.store,
+        data_url=request.data_url,
+        kept=None if request.dry_run else log.store,
         say=say,
     )
     judged = gate_evidence.judge(case)
     say(rule_result.table(judged.verdicts))
     good = all(each.holds for each in judged.verdicts)
-    promoted = good or bool(wish.force)
-    if wish.dry_run:
+    promoted = good or bool(request.force)
+    if request.dry_run:
         say(f"{version.shown}: would be {'promoted' if promoted else 'refused'}")
         return DONE if promoted else REFUSED
-    if promoted and wish.require_approval and not approval.given(registry, version, champion, say):
+    if (
+        promoted
+        and request.require_approval
+        and not approval_given(registry, version, champion, say)
+    ):
         return WAITING
-    decision = _decision(made, version, judged, wish.force if promoted else "", promoted=promoted)
+    decision = _decision(
+        made, version, judged, request.force if promoted else "", promoted=promoted
+    )
     reconciler.decide(_with_page(reconciler, version, decision, judged))
     say(_told(version, decision))
     return DONE if promoted else REFUSED
@@ -99,3 +113,73 @@ def _told(version: Version, decision: Decision) -> str:
         return f"{version.shown}: refused by: {', '.join(broken)}; decision {decision.number}"
     by_force = f" by force, against: {', '.join(broken)}" if broken else ""
     return f"{version.shown}: is champion{by_force}; decision {decision.number}"
+
+
+def approval_given(
+    registry: Registry, version: Version, champion: int | None, say: Callable[[str], None]
+) -> bool:
+    """Whether a person has approved that a version takes the present champion's place.
+
+    Asks for it otherwise. An approval given when another version was champion does not count.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    against = str(champion or "none")
+    asked = version.tags.get(AGAINST) == against
+    if asked and version.tags.get(APPROVAL, "").strip().lower() == APPROVED:
+        return True
+    if not asked or APPROVAL not in version.tags:
+        registry.tell(version.number, {APPROVAL: "asked for", AGAINST: against}, {})
+    say(
+        f"{version.shown}: waits for approval. Set its tag {APPROVAL} to {APPROVED} in MLflow, "
+        "then give the same command again."
+    )
+    return False
+
+
+def notifier(hook: Sequence[str], say: Callable[[str], None]) -> Callable[[Decision], object]:
+    """A function that runs a command with the decision as JSON on its standard input.
+
+    A command that fails is reported, and undoes nothing.
+
+    Args:
+        hook: program and arguments; empty: nothing is run.
+        say: takes a line for people.
+    """
+
+    def tell(decision: Decision) -> None:
+        if not hook:
+            return
+        try:
+            text = decision.to_json()
+            subprocess.run(  # noqa: S603 - the command that the configuration names, and no shell
+                list(hook), input=text, text=True, timeout=HOOK_TIMEOUT_S, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            say(f"registry.on_decision: {str(error).rstrip('.')}. The decision stands.")
+
+    return tell
+
+
+def roll_back(
+    reconciler: AliasReconciler, registry: Registry, reason: str, *, dry_run: bool
+) -> int:
+    """Make the previous champion champion again; the exit status.
+
+    Raises:
+        PromotionError: there was none.
+        ArtifactError: it is not any more what was registered.
+        AlexNetError: a server does not answer.
+    """
+    made = reconciler.log.read() if dry_run else reconciler.reconcile()
+    decision = decisions.rollback(made, reason)
+    back = registry.find(str(decision.after.champion))
+    with registry.fetched(back):  # its files are checked before it serves again
+        pass
+    if dry_run:
+        reconciler.say(f"{back.shown}: would be champion again")
+        return 0
+    reconciler.decide(decision)
+    reconciler.say(f"{back.shown}: is champion again, decision {decision.number}")
+    return 0

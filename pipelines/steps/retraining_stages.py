@@ -17,8 +17,8 @@ from alexnet.retraining.records import Retraining
 from alexnet.runs import run_record
 from alexnet.telemetry.events import Event
 from alexnet.training import warm_start
-from pipelines.steps import hook, promotion, run_inputs, training
-from pipelines.steps.promotion import Wish
+from pipelines.steps import promotion, run_inputs, training
+from pipelines.steps.promotion import PromotionRequest
 from pipelines.steps.stop_request import StopRequest
 
 
@@ -90,13 +90,13 @@ def judge(
         AlexNetError: something that the user can mend; the next call goes on.
     """
     log = DecisionLog(open_store(registry.decisions_url()))
-    told = hook.teller(config.registry.on_decision, say)
+    told = promotion.notifier(config.registry.on_decision, say)
     reconciler = AliasReconciler(registry, log, told, say)
     decided = decisions.last_about(reconciler.reconcile(), current.version)
     if decided:
         return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED
-    wish = Wish(version=str(current.version), require_approval=approval)
-    return promotion.promote(reconciler, registry, config.gate, wish)
+    request = PromotionRequest(version=str(current.version), require_approval=approval)
+    return promotion.promote(reconciler, registry, config.gate, request)
 
 
 def _pinned(config: RunConfig, to: Retraining) -> RunConfig:

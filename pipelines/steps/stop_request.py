@@ -21,7 +21,7 @@ class StopRequest:
         self._say = say
 
     def ask(self, why: str) -> None:
-        """Wish it for a reason that is no signal."""
+        """PromotionRequest it for a reason that is no signal."""
         self.why = self.why or why
         self.event.set()
         self._say(f"{why}: a checkpoint now, and then the end.")
