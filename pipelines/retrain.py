@@ -32,24 +32,24 @@ def run(args: argparse.Namespace) -> int:
     from alexnet.adapters.object_store import open_store
     from alexnet.retraining import records
     from alexnet.storage.lease import Lease
-    from pipelines.steps.retraining import Steps
+    from pipelines.steps.retraining import Retrainer
 
     config = _command.config(args)
     store = open_store(records.url(config))
     mlflow_connection.connect()
-    steps = Steps(config, store, require_approval=args.require_approval)
+    retrainer = Retrainer(config, store, require_approval=args.require_approval)
     if args.dry_run:
-        plan, _ = steps.plan()
+        plan, _ = retrainer.plan()
         print(f"{config.registry.model_name}: would {plan.action}: {plan.reason}")
         return 0
-    lease = Lease(store, steps.stop.event.set)
+    lease = Lease(store, retrainer.stop.event.set)
     with ExitStack() as held:
         try:
             held.enter_context(lease.held(f"retraining of {config.registry.model_name}", ""))
         except LeaseError as error:
             complain("retrain", str(error))
             return BUSY
-        return steps.run(lease)
+        return retrainer.run(lease)
 
 
 def main(argv: list[str] | None = None) -> int:

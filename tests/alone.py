@@ -9,7 +9,7 @@ from typing import Any
 
 from alexnet.training.loop import Trainer
 from alexnet.training.worker import LocalWorker
-from pipelines.steps import open_session, registration, run_inputs
+from pipelines.steps import run_inputs, run_session, training
 from pipelines.steps.stop_request import StopRequest
 
 
@@ -45,12 +45,12 @@ class Ended:
 def train(config, stop_after=0, say=print):
     """Begin a run or go on with it, and register what comes of it, unless it is stopped."""
     inputs, stop = run_inputs.prepare(config), StopRequest(say)
-    with open_session.opened(inputs, stop.event.set, say) as current:
+    with run_session.opened_session(inputs, stop.event.set, say) as current:
         worker = Told(watch=current.watch, steps_left=stop_after)
         trainer = Trainer(inputs.config, inputs.manifest, inputs.store, worker, current.checkpoints)
         version = None
         if trainer.run() == "done":
-            version = registration.run(current, stop, say).version
+            version = training.register(current, stop, say).version
         else:
             current.stop("KILLED")
     return Ended(inputs, trainer.network, worker.events, version)

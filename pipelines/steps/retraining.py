@@ -1,18 +1,29 @@
 """The steps of a retraining: plan, train, judge. Each is written down, and may be done again."""
 
 import dataclasses
+from collections.abc import Callable
 
+from alexnet import classifier
 from alexnet.adapters import console
-from alexnet.adapters.mlflow_registry import WEIGHTS, Registry
-from alexnet.config import RunConfig
+from alexnet.adapters.console import Console
+from alexnet.adapters.mlflow_registry import WEIGHTS, Registry, Version
+from alexnet.adapters.object_store import open_store
+from alexnet.config import NameConfig, RunConfig
+from alexnet.promotion import decisions
+from alexnet.promotion.aliases import AliasReconciler
+from alexnet.promotion.decisions import DecisionLog
+from alexnet.registry.artifact import DATA
 from alexnet.retraining import decision, records
 from alexnet.retraining.decision import Plan
 from alexnet.retraining.limits import Limits
 from alexnet.retraining.records import Ingredients, Outcome, Retraining
-from alexnet.runs import code_version
+from alexnet.runs import code_version, run_record
 from alexnet.storage.lease import Lease
 from alexnet.storage.store import Store
-from pipelines.steps import promotion, retraining_stages, run_inputs
+from alexnet.telemetry.events import Event
+from alexnet.training import warm_start
+from pipelines.steps import promotion, run_inputs, training
+from pipelines.steps.promotion import PromotionRequest
 from pipelines.steps.stop_request import StopRequest
 
 OUTCOMES: dict[int, Outcome] = {
@@ -23,7 +34,7 @@ OUTCOMES: dict[int, Outcome] = {
 """By exit status of a promotion."""
 
 
-class Steps:
+class Retrainer:
     """Of the retrainings of one registered model."""
 
     def __init__(self, config: RunConfig, store: Store, *, require_approval: bool) -> None:
@@ -65,9 +76,7 @@ class Steps:
         current = done[-1] if plan.action == "continue" else self._begin(plan, done, lease)
         if current.state == "training":
             limits = Limits(self._config.retrain, current.begun_ms)
-            version = retraining_stages.train(
-                self._config, self._registry, current, limits, self.stop, self._console
-            )
+            version = train(self._config, self._registry, current, limits, self.stop, self._console)
             if not version:
                 return self._stopped(current, lease)
             current = dataclasses.replace(current, state="judging", version=version.number)
@@ -100,7 +109,7 @@ class Steps:
 
     def _judge(self, current: Retraining, lease: Lease) -> int:
         known, say = (self._config, self._registry, current), self._console.say
-        status = retraining_stages.judge(*known, say, approval=self._require_approval)
+        status = judge(*known, say, approval=self._require_approval)
         outcome = OUTCOMES[status]
         waits = dataclasses.replace(current, outcome=outcome)
         self._write(waits if status == promotion.WAITING else current.ended(outcome), lease)
@@ -109,4 +118,90 @@ class Steps:
 
     def _write(self, current: Retraining, lease: Lease) -> None:
         lease.check()
-        records.write(self._store, retraining_stages.with_cost(self._config, current))
+        records.write(self._store, with_cost(self._config, current))
+
+
+def train(
+    config: RunConfig,
+    registry: Registry,
+    current: Retraining,
+    limits: Limits,
+    stop: StopRequest,
+    console: Console,
+) -> Version | None:
+    """The version that a retraining makes, or has made before; None if it was stopped.
+
+    Args:
+        config: as it is wanted; the data is that of the retraining, though newer may be there.
+        registry: of the model.
+        current: the retraining.
+        limits: what it may take.
+        stop: ends the training, with a checkpoint.
+        console: shows what happens.
+
+    Raises:
+        AlexNetError: something that the user can mend; the next call goes on.
+    """
+    config = _pinned(config, current)
+    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    if current.parent and not run.exists(warm_start.NAME):
+        with registry.fetched(registry.find(str(current.parent))) as (folder, _):
+            warm_start.put(run, folder / DATA / classifier.WEIGHTS)
+    if run.exists(run_record.NAME):
+        record = run_record.read(run)
+        if record.status == "FINISHED":  # and the retraining was killed before it knew
+            return registry.made_by(record.key)
+
+    def watch(event: Event, cost: float) -> None:
+        reason = limits.exceeded(event, cost)
+        if reason and not stop.why:
+            stop.ask(reason)
+
+    result = training.run(run_inputs.prepare(config), stop, console, [watch])
+    return result.version if result else None
+
+
+def with_cost(config: RunConfig, current: Retraining) -> Retraining:
+    """The retraining with what its training has cost by now.
+
+    Raises:
+        CheckpointError: the training's record is damaged.
+        StoreError: the storage cannot be reached.
+    """
+    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    if not run.exists(run_record.NAME):
+        return current
+    record = run_record.read(run)
+    return dataclasses.replace(current, cost=record.cost, currency=record.currency)
+
+
+def judge(
+    config: RunConfig,
+    registry: Registry,
+    current: Retraining,
+    say: Callable[[str], None],
+    *,
+    approval: bool,
+) -> int:
+    """Promote the version or not, unless that was decided before; the exit status of it.
+
+    Raises:
+        AlexNetError: something that the user can mend; the next call goes on.
+    """
+    log = DecisionLog(open_store(registry.decisions_url()))
+    told = promotion.notifier(config.registry.on_decision, say)
+    reconciler = AliasReconciler(registry, log, told, say)
+    decided = decisions.last_about(reconciler.reconcile(), current.version)
+    if decided:
+        return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED
+    request = PromotionRequest(version=str(current.version), require_approval=approval)
+    return promotion.promote(reconciler, registry, config.gate, request)
+
+
+def _pinned(config: RunConfig, to: Retraining) -> RunConfig:
+    """The same as the run of a retraining: its data, its weights to begin with, its name."""
+    return dataclasses.replace(
+        run_inputs.pinned(config, to.ingredients.manifest_digest),
+        run=NameConfig(name=to.run_name),
+        train=dataclasses.replace(config.train, parent=to.parent_weights),
+    )

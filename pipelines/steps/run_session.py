@@ -2,12 +2,13 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from alexnet.adapters.mlflow_tracking import TrackedRun
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import StoreError
+from alexnet.errors import AlexNetError, LeaseError, StoreError
+from alexnet.runs import run_record
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.runs.lost_work import LostWorkAccount
 from alexnet.runs.run_record import LostWork, RunRecord, Status
@@ -104,3 +105,53 @@ class Session:
 
     def _ended(self, status: Status, why: str = "") -> RunRecord:
         return self.record.ended(status, why, self._account.reached, self.spending)
+
+
+@contextmanager
+def opened_session(
+    inputs: Inputs,
+    on_loss: Callable[[], object],
+    say: Callable[[str], None],
+    instead: str = ", or start another run with --fresh",
+) -> Iterator[Session]:
+    """The session on a run that no other process works on.
+
+    An error inside ends the run as FAILED, an interruption as KILLED.
+
+    Args:
+        inputs: of the run.
+        on_loss: called from another thread if another process takes the run over.
+        say: takes a line for people.
+        instead: of waiting for another process's end, what the user can do.
+
+    Raises:
+        LeaseError: another process works on the run.
+        StoreError: the run's folder cannot be reached.
+        TrackingError: MLflow refuses.
+    """
+    lease = Lease(open_store(inputs.run_url), on_loss)
+    with lease.held(f"run {inputs.record.name}", instead) as killed:
+        record = run_record.again(inputs.record, lease.store, continued=inputs.continued)
+        inputs = dataclasses.replace(inputs, record=record)
+        account = LostWorkAccount.going_on(record, killed)
+        lease.step = account.reached
+        session = Session(inputs, lease, account, say)
+        if killed or (inputs.continued and record.ended_ms is None):
+            session.spending.replay(event_journal.read(lease.store))
+        try:
+            session.begin()
+            yield session
+        except LeaseError:
+            raise  # its record and its MLflow run are another process's
+        except BaseException as error:
+            _end_session(session, error, say)
+            raise
+
+
+def _end_session(session: Session, error: BaseException, say: Callable[[str], None]) -> None:
+    """End the run for an error, which matters more than what goes wrong in telling of it."""
+    status: Status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+    try:
+        session.stop(status, str(error) or type(error).__name__)
+    except AlexNetError as second:
+        say(str(second))

@@ -10,9 +10,9 @@ from alexnet.errors import ConfigError, LeaseError, TrackingError
 from alexnet.search import space as searches
 from alexnet.search.record import SearchRecord
 from alexnet.storage.lease import Lease
-from pipelines.steps import search, search_inputs, search_report
+from pipelines.steps import search, search_report
 from pipelines.steps.preflight import Say
-from pipelines.steps.search_inputs import Inputs
+from pipelines.steps.search import Inputs, planned, prepare
 from pipelines.steps.stop_request import StopRequest
 
 
@@ -31,9 +31,9 @@ def run(config: RunConfig, space: Path, out: Path | None, *, dry_run: bool) -> i
     say = console.opened().say
     if out and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise ConfigError(f"--out {out}: not a file in a folder that exists. Name another.")
-    inputs = search_inputs.prepare(config, searches.load(space))
+    inputs = prepare(config, searches.load(space))
     if dry_run:
-        say(search_report.plan(search_inputs.record(inputs)))
+        say(search_report.plan(planned(inputs)))
         return 0
     stop = StopRequest(say)
     lease = Lease(inputs.store, stop.event.set)
@@ -45,7 +45,7 @@ def _search(
     config: RunConfig, inputs: Inputs, lease: Lease, stop: StopRequest, out: Path | None, say: Say
 ) -> int:
     mlflow_connection.share()
-    record = search_inputs.record(inputs)
+    record = planned(inputs)
     record.write(inputs.store)  # MLflow's run is found by its key
     params = search_report.params(inputs.search)
     tracked = TrackedSearch(record, config.registry.experiment, params)

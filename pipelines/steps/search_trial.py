@@ -14,7 +14,7 @@ from alexnet.search.record import Ended, Epoch, Outcome
 from alexnet.storage.store import Store
 from alexnet.telemetry import event_journal
 from alexnet.telemetry.events import Event
-from pipelines.steps import open_session, run_inputs, training
+from pipelines.steps import run_inputs, run_session, training
 from pipelines.steps.stop_request import StopRequest
 from pipelines.steps.training_metrics import Metering
 
@@ -70,7 +70,7 @@ class Trial:
         if self._task.ended and status != "RUNNING":
             return self._task.ended
         inputs = run_inputs.prepare(config, nested_in=self._task.nested_in)
-        with open_session.opened(inputs, self._stop.event.set, say, instead="") as current:
+        with run_session.opened_session(inputs, self._stop.event.set, say, instead="") as current:
             if self._task.ended:  # it was killed while it ended
                 current.stop("KILLED")
                 return self._task.ended

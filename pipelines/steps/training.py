@@ -2,12 +2,22 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from alexnet.adapters import ray_cluster, ray_runner
+from alexnet.adapters import mlflow_registry, ray_cluster, ray_runner
 from alexnet.adapters.console import Console
+from alexnet.adapters.mlflow_model import Candidate
+from alexnet.adapters.mlflow_registry import Registry
+from alexnet.config import RunConfig
+from alexnet.errors import AlexNetError, TrackingError
+from alexnet.promotion import decisions
+from alexnet.registry import lineage, probe
+from alexnet.registry.lineage import Parent
+from alexnet.runs.checkpoint import CheckpointMeta
+from alexnet.telemetry import event_journal
 from alexnet.telemetry.events import Event
 from alexnet.training.coordination import End
-from pipelines.steps import open_session, preflight, registration, training_report
+from pipelines.steps import preflight, run_session, training_report
 from pipelines.steps.run_inputs import Inputs
 from pipelines.steps.run_session import Session
 from pipelines.steps.stop_request import StopRequest
@@ -41,7 +51,7 @@ def run(
     with ray_cluster.connected():
         resources = ray_cluster.claim(inputs.config.cluster)
         preflight.quick(inputs.config, inputs.manifest, resources, console.say)
-        opened = open_session.opened(inputs, stop.event.set, console.say)
+        opened = run_session.opened_session(inputs, stop.event.set, console.say)
         with stop.on_signals(), opened as current:
             console.run = inputs.record.name
             console.say(training_report.opening(inputs, resources))
@@ -74,7 +84,7 @@ def _train(
     watching = (console.show, current.watch, metering.watch, *map(told, watchers))
     try:
         end = fit(current, resources, stop, watching)
-        return registration.run(current, stop, console.say) if end == "done" else None
+        return register(current, stop, console.say) if end == "done" else None
     finally:
         metering.look_again()
 
@@ -104,3 +114,64 @@ def fit(
     )
     current.lease.check()
     return end
+
+
+def register(
+    current: Session, stop: StopRequest, say: Callable[[str], None]
+) -> training_report.Result | None:
+    """Make a model version of the best checkpoint, when MLflow has all that came before.
+
+    Returns:
+        None if a signal has ended the waiting for MLflow.
+
+    Raises:
+        AlexNetError: it cannot be made; training is complete, and the same command tries again.
+    """
+    inputs = current.inputs
+    with current.checkpoints.best(say) as (best, folder):
+        url = current.checkpoints.url(best.step)
+        try:
+            current.catch_up(stop.event)
+            current.lease.check()
+            version = mlflow_registry.register(
+                inputs.config.registry.model_name,
+                _candidate(current, best, folder),
+                decisions.url(inputs.config),
+            )
+            current.finish()
+        except AlexNetError as error:
+            if stop.signal and isinstance(error, TrackingError):
+                return None  # it has ended the waiting for MLflow
+            raise type(error)(
+                f"{error} Training is complete, its best checkpoint is {url}; the same command "
+                "goes on from here."
+            ) from error
+    return training_report.Result(best, url, version)
+
+
+def _candidate(current: Session, best: CheckpointMeta, folder: Path) -> Candidate:
+    inputs, manifest = current.inputs, current.inputs.manifest
+    return Candidate(
+        folder=folder,
+        config=inputs.config,
+        manifest=manifest,
+        images=probe.images(inputs.store, manifest),
+        lineage=lineage.of_run(
+            current.record,
+            current.tracked.run_id,
+            best,
+            inputs.config,
+            event_journal.read(current.store),
+            lineage.digests(inputs.store, manifest),
+            _parent(inputs.config),
+        ),
+    )
+
+
+def _parent(config: RunConfig) -> Parent | None:
+    """The version whose weights the training began with."""
+    digest = config.train.parent
+    if not digest:
+        return None
+    found = Registry(config.registry.model_name).with_weights(digest)
+    return Parent(str(found.number) if found else "unknown", digest)

@@ -20,7 +20,7 @@ from alexnet.search import record as trials
 from alexnet.search import space
 from alexnet.search.record import Ended, Epoch, SearchRecord, Trial
 from pipelines import tune
-from pipelines.steps import run_inputs, search_inputs, search_report, search_trial
+from pipelines.steps import run_inputs, search_report, search_trial
 from pipelines.steps import search as searching
 from pipelines.steps.search_trial import Task
 from pipelines.steps.stop_request import StopRequest
@@ -238,8 +238,8 @@ class Lost:
 
 
 def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
-    found = search_inputs.prepare(config_file.load(tuning.file), space.load(tuning.space))
-    record = search_inputs.record(found)
+    found = searching.prepare(config_file.load(tuning.file), space.load(tuning.space))
+    record = searching.planned(found)
     newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
     newer.write(found.store)
     monkeypatch.setattr(searching, "_words", lambda *_: iter(()))
