@@ -23,7 +23,7 @@ from alexnet import background
 from alexnet.adapters import ray_events
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.adapters.ray_mailbox import Mailbox
-from alexnet.adapters.ray_worker import train_on_worker
+from alexnet.adapters.ray_worker import WorkerInputs, train_on_worker
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
@@ -80,18 +80,12 @@ def train(
             ray.get_runtime_context().get_node_id(), soft=False
         ),
     ).remote()
-    loop = {
-        "config": config,
-        "manifest": manifest,
-        "store": store,
-        "checkpoints": checkpoints,
-        "mailbox": mailbox,
-    }
+    inputs = WorkerInputs(config, manifest, store, checkpoints, mailbox)
     controllers_lost = 0
     with ray_events.delivered(mailbox, watchers, resources):
         while True:
             try:
-                end = _fit(loop, resources, stop)
+                end = _fit(inputs, resources, stop)
             except ray.exceptions.RayActorError as error:
                 controllers_lost += 1
                 if controllers_lost > config.cluster.max_failures:
@@ -129,11 +123,11 @@ def failed(reason: str) -> Event:
     return Event(kind="failed", step=0, steps=0, epoch=0.0, text=reason)
 
 
-def _fit(loop: dict[str, Any], resources: Resources, stop: threading.Event) -> End:
+def _fit(inputs: WorkerInputs, resources: Resources, stop: threading.Event) -> End:
     """One life of Ray Train's controller."""
-    settings, mailbox = loop["config"].cluster, loop["mailbox"]
+    settings, mailbox = inputs.config.cluster, inputs.mailbox
     folder = tempfile.mkdtemp(prefix="alexnet-ray-")
-    result = background.begin("fit", _trainer(loop, resources, folder).fit)
+    result = background.begin("fit", _trainer(inputs, resources, folder).fit)
     deadline, swept = None, -math.inf
     try:
         while not result.done():
@@ -166,12 +160,12 @@ def _end(result: "Future[Any]") -> End:
     return end
 
 
-def _trainer(loop: dict[str, Any], resources: Resources, folder: str) -> Any:
-    settings = loop["config"].cluster
+def _trainer(inputs: WorkerInputs, resources: Resources, folder: str) -> Any:
+    settings = inputs.config.cluster
     low, high = resources.min_workers, resources.max_workers
     return ray.train.torch.TorchTrainer(
         train_on_worker,  # type: ignore[arg-type]
-        train_loop_config=loop,
+        train_loop_config={"inputs": inputs},
         torch_config=ray.train.torch.TorchConfig(timeout_s=int(settings.hang_timeout_s)),
         # Type checkers see the configuration that this one has replaced.
         scaling_config=ScalingConfig(  # type: ignore[call-arg]
@@ -188,7 +182,7 @@ def _trainer(loop: dict[str, Any], resources: Resources, folder: str) -> Any:
             name="train",
             storage_path=folder,
             failure_config=FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Failures(loop["mailbox"])],  # type: ignore[list-item]
+            callbacks=[_Failures(inputs.mailbox)],  # type: ignore[list-item]
         ),
     )
 

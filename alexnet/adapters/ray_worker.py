@@ -13,6 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from alexnet.adapters import node_metrics
+from alexnet.config import RunConfig
+from alexnet.dataset.manifest import Manifest
+from alexnet.runs.checkpoint_store import Checkpoints
+from alexnet.storage.store import Store
 from alexnet.telemetry.events import Event
 from alexnet.training.coordination import End
 from alexnet.training.loop import Trainer
@@ -112,20 +116,30 @@ class RayWorker:
         self.mailbox.put.remote(event)
 
 
-def train_on_worker(loop: dict[str, Any]) -> End:
-    """What Ray Train runs on each worker.
+@dataclass(frozen=True, slots=True)
+class WorkerInputs:
+    """What each worker trains with."""
 
-    Args:
-        loop: `config`, `manifest`, `store`, `checkpoints` and `mailbox`.
-    """
-    config, context = loop["config"], ray.train.get_context()
+    config: RunConfig
+    manifest: Manifest
+    store: Store
+    """Of the data set; reachable from every node."""
+    checkpoints: Checkpoints
+    mailbox: Any
+    """Handle of the actor that passes events to the driver."""
+
+
+def train_on_worker(inputs: dict[str, WorkerInputs]) -> End:
+    """What Ray Train runs on each worker; Ray hands over nothing but a dict."""
+    loop, context = inputs["inputs"], ray.train.get_context()
+    config = loop.config
     worker = RayWorker(
         context.get_world_rank(),
         context.get_world_size(),
         ray.train.torch.get_device(),
-        loop["mailbox"],
+        loop.mailbox,
         config.cluster.hang_timeout_s,
     )
     if worker.device.type == "cpu":
         torch.set_num_threads(max(1, config.cluster.cpus_per_worker))
-    return Trainer(config, loop["manifest"], loop["store"], worker, loop["checkpoints"]).run()
+    return Trainer(config, loop.manifest, loop.store, worker, loop.checkpoints).run()
