@@ -25,6 +25,7 @@ from alexnet.adapters.object_store.s3_client import forget_client
 from alexnet.dataset import embedded_digits
 from alexnet.retraining import records
 from alexnet.retraining.records import Retraining
+from alexnet.storage import folders
 from alexnet.telemetry import event_journal
 from infra import servers
 from infra.processes import ServerError, environment, leave_on_signals
@@ -107,7 +108,7 @@ class Stage:
 
     def retrainings(self) -> list[Retraining]:
         """As the storage has them."""
-        return records.read(open_store(f"{STORAGE}/_retraining/{MODEL}"))
+        return records.read(open_store(folders.retrainings(STORAGE, MODEL)))
 
     def ended(self, number: int) -> Retraining:
         """Wait until a retraining has ended, and the page says how.

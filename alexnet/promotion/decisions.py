@@ -17,7 +17,7 @@ from alexnet import clock
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.registry.rule_result import RuleResult
-from alexnet.storage import documents
+from alexnet.storage import documents, folders
 from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
@@ -72,7 +72,7 @@ class Decision:
 
 def url(config: RunConfig) -> str:
     """The folder of a registered model's decisions; no run has a name like it."""
-    return f"{config.cluster.storage_url}/_registry/{config.registry.model_name}"
+    return folders.decisions(config.cluster.storage_url, config.registry.model_name)
 
 
 def current_aliases(decisions: Iterable[Decision]) -> AliasTargets:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from alexnet import clock
 from alexnet.config import RunConfig
 from alexnet.errors import RetrainingError
-from alexnet.storage import documents
+from alexnet.storage import documents, folders
 from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store
 
@@ -73,7 +73,7 @@ class Retraining:
 
 def url(config: RunConfig) -> str:
     """The folder of a registered model's retrainings; no run has a name like it."""
-    return f"{config.cluster.storage_url}/_retraining/{config.registry.model_name}"
+    return folders.retrainings(config.cluster.storage_url, config.registry.model_name)
 
 
 FOLDER = "retrainings/"

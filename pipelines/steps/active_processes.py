@@ -9,7 +9,7 @@ from alexnet.adapters.ray_jobs import Jobs
 from alexnet.config import RunConfig
 from alexnet.errors import ClusterError
 from alexnet.retraining import records
-from alexnet.storage import lease
+from alexnet.storage import folders, lease
 from alexnet.storage.lease import Holder
 
 SILENT_S = 6 * lease.TTL_S
@@ -22,15 +22,15 @@ def lines(config: RunConfig) -> list[str]:
     Raises:
         AlexNetError: the storage cannot be reached, or what is there is damaged.
     """
-    storage = open_store(config.cluster.storage_url)
-    found = [name for name in storage.list() if name.endswith(f"/{lease.NAME}")]
-    own = f"_retraining/{config.registry.model_name}/{lease.NAME}"
+    storage, end = open_store(config.cluster.storage_url), f"/{lease.NAME}"
+    own = folders.retrainings(storage.url, config.registry.model_name)
+    found = [name.removesuffix(end) for name in storage.list() if name.endswith(end)]
     told = []
-    for name in sorted(found, key=lambda name: (name != own, name)):
-        folder = name.removesuffix(f"/{lease.NAME}")
-        holder = lease.read(open_store(f"{storage.url}/{folder}"))
+    for folder in sorted(found, key=lambda each: (f"{storage.url}/{each}" != own, each)):
+        url = f"{storage.url}/{folder}"
+        holder = lease.read(open_store(url))
         if holder and not _is_gone(holder):
-            what = _retraining(config) if name == own else _named(folder, holder)
+            what = _retraining(config) if url == own else folders.shown(folder, holder.step)
             seen = clock.readable(holder.renewed_ms)
             told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
     return told + _jobs()
@@ -44,13 +44,6 @@ def _retraining(config: RunConfig) -> str:
     begun = records.read(open_store(records.url(config)))
     last = begun[-1] if begun and begun[-1].state != "ended" else None
     return f"retraining {last.number}, {last.state}" if last else "planning"
-
-
-def _named(folder: str, holder: Holder) -> str:
-    kind, _, name = folder.rpartition("/")
-    if kind == "_retraining":
-        return f"retraining of {name}"
-    return f"search {name}" if kind == "_search" else f"run {folder}, step {holder.step}"
 
 
 def _jobs() -> list[str]:

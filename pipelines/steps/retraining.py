@@ -18,6 +18,7 @@ from alexnet.retraining.decision import Plan
 from alexnet.retraining.limits import Limits
 from alexnet.retraining.records import Ingredients, Outcome, Retraining
 from alexnet.runs import code_version, run_record
+from alexnet.storage import folders
 from alexnet.storage.lease import Lease
 from alexnet.storage.store import Store
 from alexnet.telemetry.events import Event
@@ -143,7 +144,7 @@ def train(
         AlexNetError: something that the user can mend; the next call goes on.
     """
     config = _pinned(config, current)
-    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    run = open_store(folders.run(config.cluster.storage_url, current.run_name))
     if current.parent and not run.exists(warm_start.NAME):
         with registry.fetched(registry.find(str(current.parent))) as (folder, _):
             warm_start.put(run, folder / DATA / classifier.WEIGHTS)
@@ -168,7 +169,7 @@ def with_cost(config: RunConfig, current: Retraining) -> Retraining:
         CheckpointError: the training's record is damaged.
         StoreError: the storage cannot be reached.
     """
-    run = open_store(f"{config.cluster.storage_url}/{current.run_name}")
+    run = open_store(folders.run(config.cluster.storage_url, current.run_name))
     if not run.exists(run_record.NAME):
         return current
     record = run_record.read(run)

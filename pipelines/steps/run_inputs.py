@@ -13,6 +13,7 @@ from alexnet.loading.epoch_plan import steps_and_remainder
 from alexnet.registry import onnx_export
 from alexnet.runs import code_version, run_record
 from alexnet.runs.run_record import RunRecord
+from alexnet.storage import folders
 from alexnet.storage.store import Store
 
 
@@ -32,7 +33,7 @@ class Inputs:
     @property
     def run_url(self) -> str:
         """Folder of the run, with its checkpoints."""
-        return f"{self.config.cluster.storage_url}/{self.record.name}"
+        return folders.run(self.config.cluster.storage_url, self.record.name)
 
 
 def prepare(config: RunConfig, *, fresh: bool = False, nested_in: str = "") -> Inputs:
@@ -52,7 +53,7 @@ def prepare(config: RunConfig, *, fresh: bool = False, nested_in: str = "") -> I
         manifest,
         store.url,
         code_version.current(),
-        lambda run: open_store(f"{config.cluster.storage_url}/{run}"),
+        lambda run: open_store(folders.run(config.cluster.storage_url, run)),
         fresh=fresh,
     )
     record = dataclasses.replace(record, nested_in=record.nested_in or nested_in)
@@ -88,7 +89,7 @@ def open_data(config: RunConfig) -> tuple[Store, Manifest]:
 
 def data_url(config: RunConfig) -> str:
     """Where the data set is. The embedded one is with the runs, where every node can read it."""
-    return config.data.url or f"{config.cluster.storage_url}/_data/digits-64px"
+    return config.data.url or folders.digits(config.cluster.storage_url)
 
 
 def pinned(config: RunConfig, manifest_digest: str) -> RunConfig:

@@ -17,6 +17,7 @@ from alexnet.search import record as trials
 from alexnet.search import space
 from alexnet.search.record import DONE, Ended, Epoch, SearchRecord, Trial
 from alexnet.search.space import Search
+from alexnet.storage import folders
 from alexnet.storage.lease import Lease
 from alexnet.storage.store import Store
 from pipelines.steps import preflight, run_inputs, search_trial
@@ -57,7 +58,7 @@ def prepare(config: RunConfig, wanted: Search) -> Inputs:
         raise ConfigError(f"run.name = {config.run.name!r}: a search names its trials itself.")
     config, _, manifest = run_inputs.checked(config)
     digest = space.digest(wanted, config, manifest.digest)[:8]
-    store = open_store(f"{config.cluster.storage_url}/_search/{config.name}-{digest}")
+    store = open_store(folders.search(config.cluster.storage_url, f"{config.name}-{digest}"))
     made = Inputs(wanted, run_inputs.pinned(config, manifest.digest), manifest, store)
     for trial in planned(made).trials:
         made.trained(trial)
@@ -164,5 +165,5 @@ def _with_costs(inputs: Inputs, record: SearchRecord) -> SearchRecord:
 
 
 def _run_record(inputs: Inputs, trial: Trial) -> RunRecord | None:
-    folder = open_store(f"{inputs.config.cluster.storage_url}/{trial.run_name}")
+    folder = open_store(folders.run(inputs.config.cluster.storage_url, trial.run_name))
     return run_record.read(folder) if folder.exists(run_record.NAME) else None

@@ -11,12 +11,12 @@ from alexnet.config import RunConfig
 from alexnet.errors import AlexNetError, DivergedError
 from alexnet.runs import run_record
 from alexnet.search.record import Ended, Epoch, Outcome
+from alexnet.storage import folders
 from alexnet.storage.store import Store
 from alexnet.telemetry import event_journal
 from alexnet.telemetry.events import Event
 from pipelines.steps import run_inputs, run_session, training
 from pipelines.steps.stop_request import StopRequest
-from pipelines.steps.training_metrics import Metering
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Trial:
 
     def _train(self) -> Ended:
         config, say = self._task.config, self._console.say
-        run = open_store(f"{config.cluster.storage_url}/{config.run.name}")
+        run = open_store(folders.run(config.cluster.storage_url, config.run.name))
         self._replay(run)
         status = run_record.read(run).status if run.exists(run_record.NAME) else ""
         if status == "FINISHED":
@@ -74,14 +74,13 @@ class Trial:
             if self._task.ended:  # it was killed while it ended
                 current.stop("KILLED")
                 return self._task.ended
-            metering = Metering(current, self._task.resources)
-            watchers = (self._console.show, current.watch, metering.watch, self._watch)
-            if training.fit(current, self._task.resources, self._stop, watchers) != "done":
-                current.stop("KILLED")
-                return Ended("")  # whoever has stopped it knows why
-            current.catch_up(self._stop.event)
-            current.finish()
-            metering.look_again()
+            resources = self._task.resources
+            with training.listening(current, resources, self._console, self._watch) as listen:
+                if training.fit(current, resources, self._stop, listen) != "done":
+                    current.stop("KILLED")
+                    return Ended("")  # whoever has stopped it knows why
+                current.catch_up(self._stop.event)
+                current.finish()
         if not self._last:  # its word was lost with the actor that passes words on
             self._replay(run)
         return Ended("finished", last=self._last)

@@ -1,7 +1,8 @@
 """One training, from what was checked to a version of the registered model."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet.adapters import mlflow_registry, ray_cluster, ray_runner
@@ -76,24 +77,47 @@ def _train(
     watchers: Sequence[Watch],
 ) -> training_report.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
-    metering = Metering(current, resources)
 
-    def told(watch: Watch) -> Callable[[Event], None]:
-        return lambda event: watch(event, current.spending.cost.total)
+    def watch_all(event: Event) -> None:
+        for watch in watchers:
+            watch(event, current.spending.cost.total)
 
-    watching = (console.show, current.watch, metering.watch, *map(told, watchers))
-    try:
-        end = fit(current, resources, stop, watching)
+    with listening(current, resources, console, watch_all) as listen:
+        end = fit(current, resources, stop, listen)
         return register(current, stop, console.say) if end == "done" else None
+
+
+@contextmanager
+def listening(
+    current: Session,
+    resources: ray_cluster.Resources,
+    console: Console,
+    watch: Callable[[Event], None],
+) -> Iterator[Callable[[Event], None]]:
+    """The listener of a training's events, which calls all that want them in the order they need.
+
+    Metrics are made of what the session has made of an event, so the session comes first; `watch`,
+    the caller's own, comes last.
+    """
+    metrics = Metering(current, resources)
+
+    def listen(event: Event) -> None:
+        console.show(event)
+        current.watch(event)
+        metrics.watch(event)
+        watch(event)
+
+    try:
+        yield listen
     finally:
-        metering.look_again()
+        metrics.look_again()
 
 
 def fit(
     current: Session,
     resources: ray_cluster.Resources,
     stop: StopRequest,
-    watchers: tuple[Callable[[Event], None], ...],
+    listen: Callable[[Event], None],
 ) -> End:
     """Train to the end, or until `stop`, and register nothing.
 
@@ -101,7 +125,7 @@ def fit(
         current: the session on the run.
         resources: that it gets of the cluster.
         stop: ends it before its end, with a checkpoint.
-        watchers: called with each event; the session's own among them.
+        listen: called with each event, see `listening`.
     """
     end = ray_runner.train(
         current.inputs.config,
@@ -109,7 +133,7 @@ def fit(
         current.inputs.store,
         checkpoints=current.checkpoints,
         resources=resources,
-        watchers=watchers,
+        watchers=(listen,),
         stop=stop.event,
     )
     current.lease.check()
