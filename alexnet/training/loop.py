@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet import model, seeds
+from alexnet import clock, model, seeds
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.dataset.shard_reader import ShardReader
@@ -229,7 +229,7 @@ class Trainer:
         meta = CheckpointMeta(
             step=self.step,
             images_seen=self.step * self.config.train.global_batch_size,
-            time_ms=time.time_ns() // 10**6,
+            time_ms=clock.now_ms(),
             identity=self.config.identity(),
             manifest_digest=self.manifest.digest,
             metrics=counts.rates() if counts else {},
