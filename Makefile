@@ -13,10 +13,10 @@ help:  ## this list
 train: $(VENV)/train  ## train on the embedded digits, and register the model
 	$(RUN)python pipelines/train.py
 
-test: $(VENV)/dev  ## what proves the code and needs no GPU, ten minutes
+test: $(VENV)/dev  ## what proves the code and needs no GPU
 	$(RUN)python -m pytest
 
-quick: $(VENV)/dev  ## the tests that start no server, under a minute
+quick: $(VENV)/dev  ## the tests that start no server
 	$(RUN)python -m pytest -m "not slow and not photos and not proof"
 
 proof: $(VENV)/dev  ## the long proofs, with a table at the end: drills, rehearsal, tutorial, all kills

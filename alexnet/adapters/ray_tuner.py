@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from ray import tune
@@ -171,13 +172,13 @@ def run(
     """Run trials until each has ended, or until `stop` is set.
 
     Args:
-        judged: epochs of each trial, by number in the order in which they begin, that an earlier
-            command has let pass: in another order of arrival they might not.
+        judged: for each trial, in starting order, the epochs at which an earlier command let it
+            continue. They are not judged again: in another order of arrival ASHA might stop it.
         begin: called in each trial's process with its number.
-        search: how they are ended early.
+        search: how they are stopped early.
         max_epochs: of a trial that is not.
         side_by_side: how many trials run at a time.
-        settings: how often a trial whose process dies is begun again, and how long one that is
+        settings: how often a trial whose process dies is restarted, and how long one that is
             stopped may take to end.
         stop: set by whoever wants all to end, with a checkpoint.
 
@@ -213,11 +214,16 @@ def run(
     )
     result = background.begin("tune", tuner.fit)
     try:
-        while not (result.done() and words.empty()):
-            try:
-                yield words.get(timeout=POLL_S)
-            except queue.Empty:
-                continue
-        result.result()
+        yield from _until_done(words, result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _until_done(words: "queue.SimpleQueue[Word]", result: "Future[Any]") -> Iterator[Word]:
+    """What the trials report until Tune has ended; raises what Tune has raised."""
+    while not (result.done() and words.empty()):
+        try:
+            yield words.get(timeout=POLL_S)
+        except queue.Empty:
+            continue
+    result.result()
