@@ -1,4 +1,4 @@
-"""Work beside the main thread, which must be free to hear of signals."""
+"""Runs work in a background thread, so that the main thread stays free to handle signals."""
 
 import queue
 import threading

@@ -1,4 +1,4 @@
-"""The time of day, as records keep it and as people read it."""
+"""The current time in milliseconds as records keep it, and times formatted for people."""
 
 import time
 from datetime import UTC, datetime

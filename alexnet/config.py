@@ -241,8 +241,9 @@ class ClusterConfig:
     """How long to wait for the cluster to have the resources; raise it where it scales up."""
 
     on_demand_after_s: float = 0.0
-    """After so long without enough nodes, ask for ones that AWS does not take away, by the label
-    `ray.io/market-type` of `ray_cluster.yaml`; Ray asks for spot nodes without end. 0: never."""
+    """Seconds without enough spot capacity before on-demand nodes are requested, by the label
+    `ray.io/market-type` of `ray_cluster.yaml`; Ray alone would ask for spot nodes for ever. 0:
+    never."""
 
     max_failures: int = 3
     """Failures of workers after which the run gives up; each restarts from the last checkpoint."""

@@ -1,4 +1,4 @@
-"""Pages for people that need nothing but themselves: no script, no file beside them."""
+"""Self-contained HTML pages: no script, and no file beside them."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence

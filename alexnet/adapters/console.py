@@ -1,4 +1,4 @@
-"""What a command says: a progress bar on a terminal, plain lines elsewhere, or JSON."""
+"""What a command prints: a progress bar on a terminal, plain lines elsewhere, or JSON lines."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Which MLflow is talked to, with which timeouts, and its errors in one line."""
+"""The MLflow server of a command: its address, timeouts, a write test, errors in one line."""
 
 import logging
 import os

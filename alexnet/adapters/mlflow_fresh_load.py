@@ -1,4 +1,4 @@
-"""A version loaded by MLflow in a process of its own, as whoever serves it would load it.
+"""Loads a model version with MLflow in a separate, isolated process, as a server would.
 
 The function starts this file as a program, which must not import anything of ours: what it loads
 brings its own code.

@@ -1,4 +1,4 @@
-"""How busy a node is: what its processors, memory, network and GPUs are doing."""
+"""Utilization of a node: CPU, memory, network, GPUs."""
 
 import contextlib
 import shutil

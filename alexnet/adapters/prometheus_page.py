@@ -1,4 +1,4 @@
-"""The page that Prometheus reads of a command that serves one."""
+"""An HTTP page in Prometheus' text format, for commands that serve one."""
 
 import threading
 import time

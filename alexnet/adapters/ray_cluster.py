@@ -1,4 +1,4 @@
-"""The Ray cluster: joining it, and what a run gets of it."""
+"""Connecting to a Ray cluster, or starting one, and the resources that a run gets of it."""
 
 import json
 import logging

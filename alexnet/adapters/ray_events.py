@@ -1,4 +1,4 @@
-"""From the workers' mailbox to whoever watches the training, and a word when no worker starts."""
+"""Delivers events from the workers' mailbox to listeners, and warns when no worker starts."""
 
 import logging
 import threading

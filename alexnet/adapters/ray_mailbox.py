@@ -1,4 +1,4 @@
-"""Where rank 0 and the driver, which may be on different nodes, leave word for each other.
+"""An actor that passes events from rank 0 to the driver, and a stop request back.
 
 A module of its own, because the actor's process imports it: it must not import torch.
 """

@@ -1,4 +1,4 @@
-"""Measures as Ray exports them: on every node's metrics port, with `ray_` before their names.
+"""Exports metrics through Ray: on every node's metrics port, with the prefix `ray_`.
 
 Ray sends what was set to its agent every 10 s (`RAY_metrics_report_interval_ms` of the cluster),
 and once more when the driver leaves. A gauge is gone 20 s after it was last set, however alive its

@@ -1,4 +1,4 @@
-"""Ray Train: the workers, their restarts, and their end."""
+"""Runs a training on Ray Train: starts the workers, restarts them after failures, stops them."""
 
 import math
 import shutil

@@ -1,4 +1,4 @@
-"""Work that falls into independent parts, spread over the CPUs of the Ray cluster."""
+"""A parallel map over the CPUs of the Ray cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar

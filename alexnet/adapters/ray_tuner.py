@@ -1,4 +1,4 @@
-"""Ray Tune: which trial runs when, and which is ended early by ASHA.
+"""Runs the trials of a search on Ray Tune, and stops the worse ones early by ASHA.
 
 Tune keeps nothing that a search goes on with: a trial that was begun before says its epochs again,
 from its run's own folder, and the scheduler learns of them as it did then.

@@ -1,4 +1,4 @@
-"""`alexnet.training.worker.Worker` inside a Ray Train worker."""
+"""The loop's `Worker` (`alexnet/training/worker.py`) inside a Ray Train worker process."""
 
 import threading
 from dataclasses import dataclass, field

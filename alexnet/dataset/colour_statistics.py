@@ -1,4 +1,4 @@
-"""Colour statistics that add up over any number of machines."""
+"""Mean, deviation and principal axes of colour, from sums that add up over machines."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""One sample of each shard: what a training can find out about its data within seconds."""
+"""Reads one sample of each shard: a check of the data set within seconds."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What a loader hands over: the images of a step or a part of them, and what was left out."""
+"""A batch from a loader: the images of a step or a part of it, and which samples were skipped."""
 
 from typing import NamedTuple
 

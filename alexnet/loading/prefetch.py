@@ -1,9 +1,9 @@
-"""The next windows of several streams, read in the background within a ceiling of memory.
+"""Prefetches the next shuffle windows of several streams within a memory limit.
 
 A stream's current window is in memory whole, because its samples are drawn in random order. The
-window after it is read piece by piece while this one is used, as far as the ceiling allows, nearest
-border first. What a stream needs now is read whatever the ceiling, so a low one costs waiting and
-never a standstill.
+window after it is read piece by piece while this one is used, as far as the limit allows, nearest
+border first. The window that is due is read even above the limit, so a low limit slows loading but
+cannot deadlock it.
 """
 
 from collections import deque

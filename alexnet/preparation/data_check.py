@@ -1,4 +1,4 @@
-"""A published data set read again: every digest compared, and every image looked at if asked."""
+"""Checks a published data set: compares every digest and, if asked, decodes every image."""
 
 from collections.abc import Iterator
 from contextlib import suppress

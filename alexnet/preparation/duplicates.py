@@ -1,4 +1,4 @@
-"""Images that stand in a data set more than once, within a split or across splits."""
+"""Finds images that occur more than once, within a split or across splits."""
 
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""One image file looked at closely: decoded whole once, and what is unusual about it noted."""
+"""Inspects one image file: decodes it once in full, and notes what is unusual about it."""
 
 import re
 import struct

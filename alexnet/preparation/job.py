@@ -1,4 +1,4 @@
-"""The steps of preparing a data set; each can be interrupted and done again.
+"""A preparation as a job of tasks that can be interrupted and resumed, with a record of each.
 
 A job is cut into parts, one for each shard. Any machine can make any part, in any order; what a
 part becomes follows from the job alone. A record of what was found lies in the store for each part

@@ -1,4 +1,4 @@
-"""What the images of a data set are like: found part by part, added up in any order."""
+"""Statistics over the images of a data set, which add up over parts in any order."""
 
 from base64 import b64decode, b64encode
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Aliases are made to agree with the decisions: each is carried out once, whoever began it."""
+"""Reconciles MLflow's aliases with the recorded decisions, exactly once each."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

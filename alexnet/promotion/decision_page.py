@@ -1,4 +1,4 @@
-"""A decision as one page for people: the rules, and the images that changed sides."""
+"""A decision as an HTML page: the rules, and the images whose prediction changed sides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What was decided about the versions of a registered model, in order: the truth behind aliases.
+"""The numbered log of decisions about model versions, from which the aliases follow.
 
 MLflow sets an alias for whoever asks last, so two that promote at once could both win. Here each
 decision is a file with the next number, made only if there is none: of two, one is made. Aliases

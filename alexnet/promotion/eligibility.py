@@ -1,4 +1,4 @@
-"""Rules about a version alone: whether it may be promoted at all, however well it does.
+"""Rules about a version itself, whatever its accuracy: lineage, latency, rollbacks, code.
 
 Rules about how well it does are in `alexnet/promotion/gate.py`.
 """

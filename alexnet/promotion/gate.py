@@ -1,4 +1,4 @@
-"""Whether a challenger takes the champion's place: rules, their figures, and a yes or no for each.
+"""The gate's rules: compares challenger and champion, with a figure and a yes or no for each.
 
 Rules about how well the models do compare their predictions image by image; the others are looked
 at where what they ask for is known (`pipelines/promote.py`), and all of them must hold.

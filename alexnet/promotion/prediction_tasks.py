@@ -1,4 +1,4 @@
-"""What a version makes of every validation image, in shares that can be spread over machines."""
+"""Predicts a validation split in shares that can be spread over machines."""
 
 import math
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""What a model made of every image of a validation split, and the file that keeps it.
+"""Per-image predictions of a model on a validation split, and the file that stores them.
 
 Two of them for the same manifest are compared image by image. The file is safetensors: arrays, and
 a few words about what they belong to.

@@ -1,4 +1,4 @@
-"""Whether a difference between two models, seen on the same images, is more than chance.
+"""Significance tests of the difference between two models on the same images.
 
 All of it depends on two counts: images that the new model alone has right (gained), and images
 that the old one alone had right (lost). Where both agree nothing is learnt about which is better.

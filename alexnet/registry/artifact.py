@@ -1,4 +1,4 @@
-"""The files of a version of the registered model, and whether they are only what they may be.
+"""The files of a registered model version, and a check that there are no others.
 
     MLmodel, conda.yaml, ...       what MLflow writes
     mlflow_served_model.py         the program that MLflow runs

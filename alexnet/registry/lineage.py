@@ -1,4 +1,4 @@
-"""What a version of the registered model was made from, as a document that can be checked again.
+"""The lineage of a model version: data, code, configuration, run and files, by their digests.
 
 It lies among the version's files. Its own SHA-256 is a tag of the version, so it is kept in
 MLflow's database, and all else follows from it: the files, and the data down to each shard.

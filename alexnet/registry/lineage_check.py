@@ -1,4 +1,4 @@
-"""Whether what a version was made from is still there and still the same."""
+"""Checks whether the data that a version was made from is still there and unchanged."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator

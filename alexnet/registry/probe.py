@@ -1,4 +1,4 @@
-"""A few images and what a network made of them, by which a copy of it shows that it is the same."""
+"""A few validation images with their expected logits: tells whether a copy is the same network."""
 
 from pathlib import Path
 from typing import Any

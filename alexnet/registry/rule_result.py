@@ -1,4 +1,4 @@
-"""What a rule has found, with its figure and a yes or no."""
+"""The result of one rule: what was found, what is wanted, and whether it holds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

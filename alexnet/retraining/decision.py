@@ -1,4 +1,4 @@
-"""Whether to train again, to go on with a retraining that was cut off, or to do nothing."""
+"""Decides whether to start a retraining, resume an interrupted one, or do nothing."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""What a retraining may take, and whether that is enough."""
+"""The limits of a retraining in hours and cost, and which one is exceeded."""
 
 from alexnet.config import RetrainConfig
 from alexnet.telemetry.events import Event

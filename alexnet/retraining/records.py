@@ -1,4 +1,4 @@
-"""Retrainings of a registered model: what each was for, what came of it, and what is next.
+"""The records of retrainings of a model: why each was started, its state and its outcome.
 
 Each is a file with a number in the storage. It is written before a step is begun and after it is
 done, so whoever finds it knows where to go on.

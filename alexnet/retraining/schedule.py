@@ -1,4 +1,4 @@
-"""The ticks of a schedule: when the next one is, and what a job for one of them is called."""
+"""The scheduled times of retrainings: the next one, and the name of the job for one of them."""
 
 import re
 from datetime import UTC, datetime, timedelta

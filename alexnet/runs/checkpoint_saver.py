@@ -1,4 +1,4 @@
-"""A thread that writes checkpoints beside training, and tries again where a store is away."""
+"""Writes checkpoints in a background thread, and retries while the store is away."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The checkpoints of a run, where they are kept.
+"""The checkpoints of a run in its folder: written, listed, read, and the old ones removed.
 
     step-00000128/state.pt    first
     step-00000128/meta.json   last, so that a checkpoint with it is complete

@@ -1,4 +1,4 @@
-"""Which code is at work."""
+"""The git commit of the code that runs."""
 
 import os
 import subprocess

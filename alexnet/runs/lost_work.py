@@ -1,4 +1,4 @@
-"""What failures cost, reckoned from a run's events."""
+"""Steps and seconds lost to failures, computed from a run's events."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which run a command means: one that it goes on with, or a new one.
+"""The record of a run, and whether a command resumes a run or starts a new one.
 
 Each run has a folder in the storage, and in it `run.json`. The folder's name is made of the run's
 own name, of all that decides its weights, and of a number; so the same command finds the run that

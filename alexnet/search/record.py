@@ -1,4 +1,4 @@
-"""What came of a search: its trials, which of them is best, and the file that says so."""
+"""The record of a search: its trials, their results, and which one is best."""
 
 import dataclasses
 import secrets

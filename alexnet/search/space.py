@@ -1,4 +1,4 @@
-"""What a search for better settings is: keys that vary, over which values, and for how long.
+"""The definition of a search: which keys vary, over which values, and for how many trials.
 
 A trial is a training with other values of some keys. The values are the points of a Halton
 sequence, which covers a space more evenly than random draws do (Bousquet et al. 2017, "Critical
@@ -66,7 +66,7 @@ class Search:
     is not among the best of those that came as far."""
 
     reduction: float = 3.0
-    """One of so many goes on, besides those that come first."""
+    """ASHA's reduction factor: at each rung, the best 1 / reduction of the trials continue."""
 
     side_by_side: int = 0
     """Trials at a time. 0: as many as the cluster has room for when the search begins; one that

@@ -1,4 +1,4 @@
-"""One process at a time: a file in a store that its holder keeps renewing.
+"""A lease: one process at a time, by a file in a store that its holder keeps renewing.
 
 A holder that dies stops renewing, and `TTL_S` later another may take over. Two that take over in
 the same moment are told apart because each looks whether the file is still its own before it goes

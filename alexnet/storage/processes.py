@@ -1,4 +1,4 @@
-"""Which processes this one can see, and whether one of them is gone."""
+"""Which other processes are visible from here, and whether one of them has ended."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @cache
 def sight() -> str:
-    """Equal for processes that see each other; empty where that cannot be known.
+    """An id that all processes of one boot and PID namespace share; empty if unknown.
 
     Made of the machine's boot and the process namespace: two containers may share a host's name.
     """

@@ -1,4 +1,4 @@
-"""Temporary folders for checkpoints, which do not stay when their process is killed.
+"""Temporary folders for checkpoints, which are removed even if their process is killed.
 
 A checkpoint may be as large as what is free on the disk, and jobs are killed all the time.
 """

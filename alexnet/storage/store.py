@@ -1,4 +1,4 @@
-"""What the data side needs of a place that keeps files: a Protocol, so that it stays pure.
+"""The interface of a store of files (a Protocol): what the pipeline needs of a folder or S3.
 
 `alexnet/adapters/object_store/` has the real ones, for local folders and for S3.
 """

@@ -1,4 +1,4 @@
-"""What a training costs: its workers' time and what it asks of S3, by the table of prices."""
+"""The cost of a training: its workers' time and its S3 requests, by the table of prices."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -70,9 +70,8 @@ def money(amount: float, currency: str) -> str:
 class Spending:
     """Follows the events of a run over its restarts.
 
-    Workers cost from their start until the last that is heard of them, and those that fail until
-    others start in their places: their nodes are waited for, and paid. A pause between two commands
-    costs nothing.
+    Workers are billed from their start to their last event; failed ones until their replacements
+    start, because their nodes stay reserved. A pause between two commands costs nothing.
     """
 
     def __init__(self, prices: PriceConfig, used: Usage = NOTHING) -> None:

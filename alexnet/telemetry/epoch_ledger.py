@@ -1,4 +1,4 @@
-"""What became of every sample of an epoch: used, left out for a reason, or left over."""
+"""The ledger of an epoch: every sample is delivered, skipped for a reason, or left over."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a run says while it goes: events, their one-line form, and their form in a file."""
+"""The events that a run reports, their one-line form, and their form in a file."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The one list of what is exported for Prometheus: names, kinds, units and labels.
+"""The list of Prometheus metrics: names, kinds, units and labels.
 
 A training's measures leave through Ray, which puts `ray_` in front of each name and has them on
 every node's `--metrics-export-port`. Those of the registered model are there between trainings too,

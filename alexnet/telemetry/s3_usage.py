@@ -1,4 +1,4 @@
-"""What a process has asked of S3: requests, bytes and errors.
+"""Counts a process's S3 requests, bytes and errors.
 
 The S3 adapter counts, loader processes hand their counts over with each batch, and the loop sums
 them over the workers.

@@ -1,4 +1,4 @@
-"""Numbers that are no longer finite: found on the device, named with their samples.
+"""Detects losses and weights that are not finite, on the device, and names their samples.
 
 Reading a loss each step would wait for the GPU each step. So the first step that goes wrong is
 remembered on the device, and looked at with each progress line and before each checkpoint.

@@ -1,4 +1,4 @@
-"""The account of an epoch while it is trained on: what came of each sample, over all workers."""
+"""Counts what came of each sample while an epoch is trained on, over all workers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Train and evaluate on one worker, in plain PyTorch."""
+"""The training loop on one worker, in plain PyTorch."""
 
 import time
 from typing import Any

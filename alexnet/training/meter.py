@@ -1,4 +1,4 @@
-"""Rates since the last progress line, and what was asked of S3 since the start."""
+"""Throughput, loss and waiting time since the last progress line, and S3 usage."""
 
 import time
 from collections.abc import Iterator

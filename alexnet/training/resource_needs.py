@@ -1,4 +1,4 @@
-"""What a training will need, reckoned before it starts: counts, memory, disks.
+"""Estimates what a training needs before it starts: samples, memory, disk space.
 
 Estimates are rough and say so; they are to find what cannot go well, not to predict what it takes.
 """

@@ -1,4 +1,4 @@
-"""Weights that a training begins with instead of random ones, as a file in the run's folder."""
+"""Initial weights taken from another version, as a file in the run's folder."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the loop needs from its surroundings, and the surroundings of a single process.
+"""The interface between the loop and its launcher (a Protocol), and a single-process one.
 
 The loop never imports Ray: `alexnet/adapters/ray_worker.py` has a worker for it, and `LocalWorker`
 runs the same loop alone, which is what tests do.
@@ -48,7 +48,7 @@ class Worker(Protocol):
         ...
 
     def relay(self, orders: int) -> int:
-        """What rank 0 gave to its call before this one; 0 in the first call.
+        """Broadcast rank 0's value one step late: its previous call's value, 0 at first.
 
         Every worker calls it once a step. It does not wait for the others: what rank 0 gives in
         this step reaches everybody in the next.

@@ -1,4 +1,4 @@
-"""What is at work: retrainings, searches and runs by their leases, and the cluster's jobs."""
+"""Which processes are running: holders of leases, and unfinished jobs of the cluster."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Everything that the gate asks about a version, looked up and measured."""
+"""Collects what the gate's rules ask about a version: files, latency, lineage, predictions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The job of a tick on a Ray cluster: submitted once, followed to its end with what it prints."""
+"""Submits a scheduled tick's job once, and prints its log until it ends."""
 
 import time
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Look at everything that a training needs, and train nothing."""
+"""`train.py --check`: checks everything that a training needs, and trains nothing."""
 
 from collections.abc import Callable, Iterator
 

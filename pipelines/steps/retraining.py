@@ -1,4 +1,4 @@
-"""The steps of a retraining: plan, train, judge. Each is written down, and may be done again."""
+"""A retraining: plan, train, judge. Each stage is recorded, and resumed if interrupted."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is checked and named before a training starts."""
+"""The inputs of a training: its configuration, data set and run record, checked."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A run while a command works on it: its lease, its record, MLflow, and what failures cost."""
+"""A run's session: takes its lease, keeps its record and MLflow run, records how it ended."""
 
 import dataclasses
 import threading

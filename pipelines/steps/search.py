@@ -1,4 +1,4 @@
-"""A search: what is checked before it, and its trials until each has ended."""
+"""A search: its inputs, checked, and its trials until each has ended."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a search says of itself: before it, when it was stopped, and at its end."""
+"""What a search prints: its plan, how it was stopped, and its result."""
 
 from typing import Any
 

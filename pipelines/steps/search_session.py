@@ -1,4 +1,4 @@
-"""A search from its checks to the best configuration, on its own lease and MLflow run."""
+"""A search from its checks to the best configuration, under a lease and an MLflow run."""
 
 from contextlib import suppress
 from pathlib import Path

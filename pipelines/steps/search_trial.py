@@ -1,4 +1,4 @@
-"""One trial of a search: a training that tells its epochs, and registers nothing."""
+"""One trial of a search: a training that reports its epochs, and registers nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The wish that a training should end, from a signal or because its run was taken over."""
+"""A request to stop training: set by a signal, or when another process takes the run over."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Set once, and looked at by the thread that trains."""
+    """Set once, and polled by the thread that trains."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.event = threading.Event()
@@ -21,14 +21,14 @@ class StopRequest:
         self._say = say
 
     def ask(self, why: str) -> None:
-        """PromotionRequest it for a reason that is no signal."""
+        """Request it for a reason that is no signal."""
         self.why = self.why or why
         self.event.set()
         self._say(f"{why}: a checkpoint now, and then the end.")
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT as the wish; the second one ends the process at once."""
+        """Take SIGTERM and SIGINT as requests; the second one ends the process at once."""
         before = {each: signal.signal(each, self._hear) for each in _SIGNALS}
         try:
             yield

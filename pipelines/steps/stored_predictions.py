@@ -1,4 +1,4 @@
-"""Predictions of versions on a validation split: those that are stored, or made on the cluster."""
+"""Predictions of a version: the stored ones, or new ones made on the cluster."""
 
 from collections.abc import Callable
 from pathlib import Path

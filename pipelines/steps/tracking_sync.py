@@ -1,4 +1,4 @@
-"""What MLflow has missed of a run, delivered from the run's folder."""
+"""Delivers to MLflow what it has missed of a run, from the run's folder."""
 
 import dataclasses
 import threading

@@ -1,4 +1,4 @@
-"""One training, from what was checked to a version of the registered model."""
+"""A training: workers from start to end, then the best checkpoint as a model version."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""From a training's events to the measures that Ray exports, in the driver."""
+"""Turns a training's events into Prometheus metrics, exported by Ray in the driver."""
 
 from collections.abc import Iterator, Mapping
 

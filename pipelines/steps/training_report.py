@@ -1,4 +1,4 @@
-"""What a training says of itself before and after it."""
+"""What a training prints of itself before and after it."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Whether a registered version is what was registered, and its data still there."""
+"""Verifies that a version is what was registered, and its data still there."""
 
 from tqdm import tqdm
 

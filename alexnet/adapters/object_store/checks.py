@@ -1,4 +1,4 @@
-"""What both kinds of store hold names and bodies to."""
+"""Checks of names and contents that local and S3 stores share."""
 
 import secrets
 from pathlib import PurePosixPath

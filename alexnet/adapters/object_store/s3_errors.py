@@ -1,4 +1,4 @@
-"""What S3 and boto3 answer when something is wrong, in words for people and without credentials."""
+"""Errors of S3 and boto3 as one line for people, without credentials."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Whole shards on a disk of the node, shared by all of its processes.
+"""A cache of whole shards on a node's disk, shared by all of its processes.
 
 Files are named by the SHA-256 of their content and appear only once that was verified, so neither
 another data set, nor a killed writer, nor two writers at once can put wrong bytes there. What was
