@@ -19,9 +19,8 @@ class Batch(NamedTuple):
     """(N,) int64, the sample's position in its split, in manifest order."""
     skipped: tuple[Skipped, ...] = ()
     """Whose places other samples have taken."""
-    traffic: tuple[int, ...] = ()
-    """What the process that made it has asked of S3 since its last one, see
-    `alexnet.telemetry.s3_usage`."""
+    s3_counts: tuple[int, ...] = ()
+    """S3 usage of the process that made it since its last one, see `telemetry/s3_usage.py`."""
 
 
 def join(parts: list[Batch], device: torch.device) -> Batch:

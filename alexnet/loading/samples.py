@@ -30,10 +30,8 @@ from alexnet.telemetry.epoch_ledger import Skipped
 
 Item = TypeVar("Item")
 
-
 READ_THREADS = 8
 """Ranged reads under way at once in a loader process; a read is mostly waiting for the store."""
-
 
 REPLACEMENTS = 10
 """Samples drawn in place of a bad one before the data set counts as broken."""
@@ -104,6 +102,39 @@ class TrainParts(IterableDataset[Any]):
         for later in range(epoch, self.train.epochs):
             yield from plan(later).windows(stream, position)
             position = 0
+
+
+class BadBudget:
+    """Stops a run whose data is worse than it may be."""
+
+    def __init__(self, limits: DataConfig, samples: int) -> None:
+        """`samples`: of this process in an epoch."""
+        self._limits, self._samples = limits, samples
+        self._epoch, self._bad, self._in_a_row = -1, 0, 0
+
+    def count(self, epoch: int, skipped: Skipped | None) -> None:
+        """Count a slot.
+
+        Raises:
+            DataError: more are bad than may be, in a row or by share.
+        """
+        if epoch != self._epoch:
+            self._epoch, self._bad = epoch, 0
+        self._in_a_row = self._in_a_row + 1 if skipped else 0
+        if not skipped:
+            return
+        self._bad += 1
+        limits = self._limits
+        rule = ""
+        if self._in_a_row > limits.max_bad_in_a_row:
+            rule = f"{self._in_a_row} in a row, data.max_bad_in_a_row = {limits.max_bad_in_a_row}"
+        elif self._bad > limits.max_bad_share * self._samples:
+            rule = f"{self._bad} of {self._samples}, data.max_bad_share = {limits.max_bad_share}"
+        if rule:
+            raise DataError(
+                f"{skipped.name}: {skipped.reason}; samples that cannot be used: {rule}. Restore "
+                "the shard, or prepare the data anew."
+            )
 
 
 class Filler:
@@ -232,39 +263,6 @@ def _errors_as_items(items: Iterator[Batch]) -> Iterator[Batch | AlexNetError]:
     """
     try:
         for batch in items:
-            yield batch._replace(traffic=s3_usage.OF_PROCESS.take())
+            yield batch._replace(s3_counts=s3_usage.OF_PROCESS.take())
     except AlexNetError as error:
         yield error
-
-
-class BadBudget:
-    """Stops a run whose data is worse than it may be."""
-
-    def __init__(self, limits: DataConfig, samples: int) -> None:
-        """`samples`: of this process in an epoch."""
-        self._limits, self._samples = limits, samples
-        self._epoch, self._bad, self._in_a_row = -1, 0, 0
-
-    def count(self, epoch: int, skipped: Skipped | None) -> None:
-        """Count a slot.
-
-        Raises:
-            DataError: more are bad than may be, in a row or by share.
-        """
-        if epoch != self._epoch:
-            self._epoch, self._bad = epoch, 0
-        self._in_a_row = self._in_a_row + 1 if skipped else 0
-        if not skipped:
-            return
-        self._bad += 1
-        limits = self._limits
-        rule = ""
-        if self._in_a_row > limits.max_bad_in_a_row:
-            rule = f"{self._in_a_row} in a row, data.max_bad_in_a_row = {limits.max_bad_in_a_row}"
-        elif self._bad > limits.max_bad_share * self._samples:
-            rule = f"{self._bad} of {self._samples}, data.max_bad_share = {limits.max_bad_share}"
-        if rule:
-            raise DataError(
-                f"{skipped.name}: {skipped.reason}; samples that cannot be used: {rule}. Restore "
-                "the shard, or prepare the data anew."
-            )

@@ -11,12 +11,14 @@ from alexnet.storage.documents import Reader
 from alexnet.telemetry import s3_usage
 from alexnet.telemetry.epoch_ledger import Ledger
 
+Kind = Literal["started", "progress", "evaluated", "nodes", "notice", "failed", "ended"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """Something that happened at a step, sent by rank 0 to whoever shows or records it."""
 
-    kind: Literal["started", "progress", "evaluated", "nodes", "notice", "failed", "ended"]
+    kind: Kind
     step: int
     """Updates completed."""
     steps: int

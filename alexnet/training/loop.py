@@ -1,7 +1,6 @@
 """The training loop on one worker, in plain PyTorch."""
 
 import time
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ from alexnet.runs.checkpoint_saver import Saver, retried
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.storage.store import Store
 from alexnet.telemetry.epoch_ledger import Ledger
-from alexnet.telemetry.events import Event
+from alexnet.telemetry.events import Event, Kind
 from alexnet.training import divergence, learning_rate, optimizer, warm_start
 from alexnet.training.coordination import Control, Coordinator, End
 from alexnet.training.divergence import LossGuard
@@ -242,7 +241,7 @@ class Trainer:
 
     def _publish(
         self,
-        kind: Any,
+        kind: Kind,
         metrics: dict[str, float],
         ledger: Ledger | None = None,
         resumed_from_ms: int | None = None,

@@ -23,7 +23,7 @@ class Meter:
     loss_sum: Tensor = field(init=False)
     """Stays on the device: reading it every step would wait for the GPU every step."""
     asked: Tensor = field(init=False)
-    """One number for each of `traffic.NAMES`."""
+    """One number for each of `s3_usage.NAMES`."""
 
     def __post_init__(self) -> None:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
