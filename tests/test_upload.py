@@ -21,6 +21,7 @@ NEEDED = (
     "pipelines/configs/*.toml",
     "pipelines/spaces/*.toml",
     "alexnet/**/*.py",
+    "alexnet/templates/*.html",
 )
 """By a job; all that git tracks of it."""
 

@@ -1,13 +1,11 @@
 """What was found in a data set, as one page that needs nothing but itself."""
 
 import json
-from collections.abc import Callable
-from html import escape
 from typing import Any, NamedTuple
 
-from alexnet.html_page import contact_sheet, page, section
+from alexnet.html_page import render
 from alexnet.preparation.duplicates import Duplicates
-from alexnet.preparation.statistics import Findings, Thumbnail
+from alexnet.preparation.statistics import Findings
 from alexnet.storage.store import Store
 
 
@@ -50,142 +48,59 @@ def write(store: Store, file: str, report: Report) -> None:
 
 def to_html(report: Report) -> str:
     """The page."""
-    tree = report.tree()
-    sections = [
-        _headline(tree),
-        section("Altered or missing shards", _list(report.problems)),
-        section("Rejected files", _rejects(tree)),
-        section("Repeated images", _repeated(report.repeated, report.groups)),
-        section("Images a class", _classes(tree["classes"])),
-        section("Short side", _histogram(tree["short_side_px"], _range(32, "px"))),
-        section("File size", _histogram(tree["file_bytes"], _size)),
-        section("Colour of the training images", _colour(tree["colour"])),
-        section("Formats", _histogram(tree["formats"], str)),
-        section("Handled by rule", _histogram(tree["notes"], str)),
-        section("Contact sheet", _sheet(report.found.thumbnails, report.classes)),
+    tree, found, repeated = report.tree(), report.found, report.repeated
+    headline = [
+        ("Usable images", found.num_usable, False),
+        ("Rejected files", found.num_rejected, True),
+        ("Validation images that are training images too", repeated.across, True),
+        ("Same image under different labels", repeated.conflicts, True),
+        ("Repeated within a split", repeated.within, True),
     ]
-    return page(f"Data set {report.name}", sections)
-
-
-def _list(lines: tuple[str, ...]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="bad">{items}</ul>' if items else ""
-
-
-def _repeated(repeated: Duplicates, groups: list[list[str]]) -> str:
-    if not groups:
-        return ""
-    rows = "".join(
-        f"<tr><td>{escape(kind)}</td><td class=file>{'<br>'.join(map(escape, group))}</td></tr>"
-        for kind, group in zip(repeated.kinds, groups, strict=True)
-    )
-    return f'<div class="scroll"><table><tr><th>kind</th><th>files</th></tr>{rows}</table></div>'
-
-
-def _headline(tree: dict[str, Any]) -> str:
-    repeated = tree["duplicates"]
-    rows = [
-        ("Usable images", tree["usable"], False),
-        ("Rejected files", tree["rejected"], True),
-        ("Validation images that are training images too", repeated["across_splits"], True),
-        ("Same image under different labels", repeated["conflicting_labels"], True),
-        ("Repeated within a split", repeated["within_a_split"], True),
-    ]
-    cells = "".join(
-        f"<tr><td{' class=bad' if bad and count else ''}>{escape(text)}</td>"
-        f'<td class="n">{count:,}</td></tr>'
-        for text, count, bad in rows
-    )
-    return f"<table>{cells}</table>"
-
-
-def _rejects(tree: dict[str, Any]) -> str:
-    if not tree["rejects"]:
-        return ""
-    reasons = ", ".join(f"{count} {escape(kind)}" for kind, count in tree["reasons"].items())
-    listed = len(tree["rejects"])
-    more = f" The first {listed} by name:" if listed < tree["rejected"] else ""
-    rows = "".join(
-        f"<tr><td class=file>{escape(item['name'])}</td><td>{escape(item['reason'])}</td>"
-        f"<td>{escape(item['message'])}</td></tr>"
-        for item in tree["rejects"]
-    )
-    head = "<tr><th>file</th><th>reason</th><th>what was found</th></tr>"
-    return f'<p>{reasons}.{more}</p><div class="scroll"><table>{head}{rows}</table></div>'
-
-
-def _classes(counts: dict[str, dict[str, int]]) -> str:
-    splits = sorted(counts)
-    names = list(next(iter(counts.values()), {}))
-    largest = max((count for split in counts.values() for count in split.values()), default=1)
-    head = "".join(f'<th class="n">{escape(split)}</th>' for split in splits)
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td>"
-        + "".join(f'<td class="n">{counts[split][name]:,}</td>' for split in splits)
-        + f"<td style=width:40%>{_bar(counts[splits[0]][name], largest)}</td></tr>"
-        for name in names
-    )
-    return (
-        f'<div class="scroll"><table><tr><th>class</th>{head}<th></th></tr>{rows}</table></div>'
-        if names
-        else ""
+    splits = sorted(tree["classes"])
+    thumbnails = sorted(found.thumbnails, key=lambda item: (item.label, item.order))
+    return render(
+        "data_report.html",
+        title=f"Data set {report.name}",
+        tree=tree,
+        headline=headline,
+        groups=list(zip(repeated.kinds, report.groups, strict=True)) if report.groups else [],
+        splits=splits,
+        classes=[
+            (name, [tree["classes"][split][name] for split in splits])
+            for name in (report.classes if splits else ())
+        ],
+        short_sides=[(_sides(int(low)), n) for low, n in tree["short_side_px"].items()],
+        file_sizes=[(_sizes(int(low)), n) for low, n in tree["file_bytes"].items()],
+        colours=_colours(tree["colour"]),
+        sheet=[(item.jpeg, report.classes[item.label]) for item in thumbnails],
     )
 
 
-def _range(step: int, unit: str) -> Callable[[str], str]:
-    return lambda low: f"{int(low)} to {int(low) + step - 1} {unit}"
+def _sides(low: int) -> str:
+    return f"{low} to {low + 31} px"
 
 
-def _size(low: str) -> str:
+def _sizes(low: int) -> str:
     """From a number of bytes to twice as many."""
-    power = min((int(low).bit_length() - 1) // 10, 3)
-    unit = ("B", "KiB", "MiB", "GiB")[power]
-    begin = int(low) >> (10 * power)
-    return f"{begin} to {2 * begin} {unit}"
+    power = min((low.bit_length() - 1) // 10, 3)
+    begin = low >> (10 * power)
+    return f"{begin} to {2 * begin} {('B', 'KiB', 'MiB', 'GiB')[power]}"
 
 
-def _histogram(counts: dict[str, int], label: Callable[[str], str]) -> str:
-    largest = max(counts.values(), default=1)
-    rows = "".join(
-        f'<tr><td class="k">{escape(label(key))}</td><td class="n">{count:,}</td>'
-        f"<td style=width:60%>{_bar(count, largest)}</td></tr>"
-        for key, count in counts.items()
-    )
-    return f"<table>{rows}</table>" if rows else ""
-
-
-def _bar(count: int, largest: int) -> str:
-    return f'<div class="bar" style="width:{100 * count / max(1, largest):.1f}%"></div>'
-
-
-def _colour(colour: dict[str, Any] | None) -> str:
+def _colours(colour: dict[str, Any] | None) -> list[tuple[str, Any, list[int]]]:
+    """Each row's text, RGB values, and swatch: the colour, or what a shift makes of the mean."""
     if not colour:
-        return ""
-    rows = [("mean", colour["mean"]), ("standard deviation", colour["std"])]
-    axes = zip(*colour["axes"], strict=True)
+        return []
+    black = (0.0, 0.0, 0.0)
+    rows = [("mean", colour["mean"], black), ("standard deviation", colour["std"], black)]
     rows += [
-        (f"axis {number}, one standard deviation", axis) for number, axis in enumerate(axes, 1)
+        (f"axis {number}, one standard deviation", axis, colour["mean"])
+        for number, axis in enumerate(zip(*colour["axes"], strict=True), 1)
     ]
-    cells = "".join(
-        f"<tr><td>{escape(text)}</td>"
-        + "".join(f'<td class="n">{value:.4f}</td>' for value in values)
-        + f"<td>{_swatch(values, colour['mean'] if 'axis' in text else (0, 0, 0))}</td></tr>"
-        for text, values in rows
-    )
-    head = '<tr><th></th><th class="n">red</th><th class="n">green</th><th class="n">blue</th></tr>'
-    return f'<div class="wide"><table>{head}{cells}</table></div>'
-
-
-def _swatch(values: Any, base: Any) -> str:
-    """The colour, or what a shift by it makes of a base colour."""
-    channels = (round(255 * min(1, max(0, a + b))) for a, b in zip(values, base, strict=True))
-    rgb = ",".join(map(str, channels))
-    return f'<span class="swatch" style="background:rgb({rgb})"></span>'
-
-
-def _sheet(thumbnails: list[Thumbnail], classes: tuple[str, ...]) -> str:
-    ordered = sorted(thumbnails, key=lambda item: (item.label, item.order))
-    return contact_sheet((item.jpeg, classes[item.label]) for item in ordered)
+    return [
+        (text, rgb, [round(255 * min(1, max(0, a + b))) for a, b in zip(rgb, base, strict=True)])
+        for text, rgb, base in rows
+    ]
 
 
 def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) -> dict[str, Any]:

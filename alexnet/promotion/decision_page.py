@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet import augment, clock, images
 from alexnet.dataset.shard_reader import ShardReader
-from alexnet.html_page import contact_sheet, page, section
+from alexnet.html_page import render
 from alexnet.promotion.decisions import Decision
 from alexnet.promotion.predictions import Predictions
 
@@ -70,52 +69,30 @@ def to_html(
         gained: images that the challenger alone has right.
         lost: images that the champion alone has right.
     """
-    return page(
-        f"{title}: {decision.kind}",
-        [
-            _headline(decision),
-            section("Rules", _rules(decision)),
-            section(f"Right now, and wrong before{_first(gained)}", _sheet(gained)),
-            section(f"Wrong now, and right before{_first(lost)}", _sheet(lost)),
-        ],
-    )
-
-
-def _headline(decision: Decision) -> str:
-    rows = [
+    headline = [
         ("Decision", f"{decision.number}, {clock.readable(decision.time_ms)}, by {decision.by}"),
         ("Champion before", _version(decision.before.champion)),
         ("Champion after", _version(decision.after.champion)),
     ]
     if decision.reason:
-        rows.append(("Reason given", decision.reason))
-    cells = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
-    return f"<table>{cells}</table>"
+        headline.append(("Reason given", decision.reason))
+    return render(
+        "decision.html",
+        title=f"{title}: {decision.kind}",
+        headline=headline,
+        rules=decision.verdicts,
+        sheets=[
+            _sheet("Right now, and wrong before", gained),
+            _sheet("Wrong now, and right before", lost),
+        ],
+    )
 
 
 def _version(number: int | None) -> str:
     return "none" if number is None else f"version {number}"
 
 
-def _rules(decision: Decision) -> str:
-    if not decision.verdicts:
-        return ""
-    head = "<tr><th>rule</th><th>found</th><th>wanted</th><th></th></tr>"
-    rows = "".join(
-        f"<tr><td>{escape(each.rule)}</td><td>{escape(each.found)}</td>"
-        f"<td>{escape(each.wanted)}</td>"
-        f"<td{'' if each.holds else ' class=bad'}>{'yes' if each.holds else 'NO'}</td></tr>"
-        for each in decision.verdicts
-    )
-    return f'<div class="wide"><table>{head}{rows}</table></div>'
-
-
-def _first(shown: Sequence[Changed]) -> str:
-    return f" (the first {MOST_SHOWN})" if len(shown) == MOST_SHOWN else ""
-
-
-def _sheet(shown: Sequence[Changed]) -> str:
-    return contact_sheet(
-        (each.jpeg, f"{each.label}: {each.champion} before, {each.challenger} now")
-        for each in shown
-    )
+def _sheet(heading: str, shown: Sequence[Changed]) -> tuple[str, list[tuple[bytes, str]]]:
+    first = f" (the first {MOST_SHOWN})" if len(shown) == MOST_SHOWN else ""
+    captions = [f"{each.label}: {each.champion} before, {each.challenger} now" for each in shown]
+    return heading + first, [(e.jpeg, text) for e, text in zip(shown, captions, strict=True)]
