@@ -115,7 +115,7 @@ class _Listener(_InDriver, tune.Callback):
         self._words.put((trial.config["number"], Ended("failed", why)))
 
 
-class _Wish(_InDriver, tune.Stopper):
+class _StopWhenAsked(_InDriver, tune.Stopper):
     """Stops all trials when somebody wants it."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -206,7 +206,7 @@ def run(
             name="search",
             storage_path=folder,
             verbose=0,
-            stop=_Wish(stop),
+            stop=_StopWhenAsked(stop),
             callbacks=[_Listener(words, stop)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),

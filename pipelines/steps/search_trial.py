@@ -32,7 +32,7 @@ class Task:
     """What came of it before; it then only tells its epochs again."""
 
 
-class Trial:
+class RunningTrial:
     """A trial at work in a thread of this process."""
 
     def __init__(self, task: Task) -> None:
@@ -101,6 +101,6 @@ class Trial:
             self._say(epoch)
 
 
-def begin(tasks: list[Task], number: int) -> Trial:
+def begin(tasks: list[Task], number: int) -> RunningTrial:
     """Begin the trial with a number."""
-    return Trial(tasks[number])
+    return RunningTrial(tasks[number])
