@@ -31,6 +31,7 @@ from alexnet.dataset import embedded_digits, manifest, shard_writer
 from alexnet.loading.epoch_plan import EpochPlan
 from alexnet.promotion import decisions
 from alexnet.search import space as search
+from alexnet.telemetry import s3_usage
 from pipelines import (
     check_data,
     exporter,
@@ -286,6 +287,7 @@ def configuration():
 
 def tracked():
     """Names in MLflow after a training, its registration and a decision."""
+    s3_usage.OF_PROCESS.take()  # what this process has asked of S3 before is no part of it
     with (
         tempfile.TemporaryDirectory() as folder,
         chdir(folder),

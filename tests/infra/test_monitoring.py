@@ -422,7 +422,10 @@ def test_every_rule_is_evaluated_and_none_fires_at_a_run_that_is_well(watched):
     asked_at = time.time()  # when all of the run is there
     watched.wait(lambda: list(old()))
     assert {rule["name"]: rule["health"] for rule in rules()} == dict.fromkeys(ALERTS, "ok")
-    assert [rule["name"] for rule in rules() if rule["state"] == "firing"] == []
+    alerts = [alert for rule in rules() for alert in rule["alerts"] if alert["state"] == "firing"]
+    # Other tests' runs on this cluster may well have been killed again and again.
+    own = [each for each in alerts if each["labels"].get("model", watched.model) == watched.model]
+    assert own == []
 
 
 @pytest.mark.slow
