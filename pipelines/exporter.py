@@ -19,7 +19,6 @@ def run(args: argparse.Namespace) -> None:
     """Serve until a signal."""
     from alexnet.adapters import mlflow_connection, prometheus_page
     from alexnet.adapters.prometheus_page import Page
-    from alexnet.telemetry import prometheus_metrics
     from pipelines.steps import registry_metrics
 
     if not 0 <= args.port < 2**16:
@@ -28,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"--every {args.every:g}: must be 0 or more seconds.")
     config = _command.config(args)
     mlflow_connection.connect()
-    page = Page(lambda: prometheus_metrics.exposition(registry_metrics.samples(config)), args.every)
+    page = Page(lambda: prometheus_page.exposition(registry_metrics.samples(config)), args.every)
     server = prometheus_page.server(args.host, args.port, page)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"exporter: http://{args.host}:{server.server_port}/metrics", flush=True)

@@ -39,13 +39,13 @@ from mlflow.tracking import MlflowClient
 from safetensors.torch import save_file
 
 from alexnet import config_file
+from alexnet.adapters import prometheus_page
 from alexnet.adapters.mlflow_registry import Registry
 from alexnet.adapters.object_store import open_store
 from alexnet.classifier import ABOUT, WEIGHTS, Classifier
 from alexnet.dataset import embedded_digits, manifest, shard_writer
 from alexnet.registry import probe
 from alexnet.registry.artifact import DATA
-from alexnet.telemetry import prometheus_metrics
 from infra import servers
 from pipelines import promote, retrain, status, train, tune
 from pipelines.steps import registry_metrics
@@ -169,7 +169,7 @@ def look(folder):
             ),
             "tune --dry-run": said(tune.main, run, "--space", more, "--dry-run", *SHORT),
         },
-        "exporter": prometheus_metrics.exposition(
+        "exporter": prometheus_page.exposition(
             registry_metrics.samples(config_file.load(run))
         ).splitlines(),
         "aliases": Registry(name).aliases(),

@@ -2,10 +2,35 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
 from alexnet.errors import AlexNetError, ConfigError
+from alexnet.telemetry.prometheus_metrics import Measure, Sample
+
+
+class _Collected(Collector):
+    """Samples, each measure's together, as prometheus_client asks for them."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._metrics: dict[Measure, Metric] = {}
+        for measure, value, labels in samples:
+            name = measure.name.removesuffix("_total")  # the library puts it back
+            metric = self._metrics.setdefault(measure, Metric(name, measure.help, measure.kind))
+            metric.add_sample(measure.name, dict(labels), value)
+
+    def collect(self) -> Iterator[Metric]:
+        """One metric a measure."""
+        yield from self._metrics.values()
+
+
+def exposition(samples: Iterable[Sample]) -> str:
+    """Samples in Prometheus' text format."""
+    return generate_latest(_Collected(samples)).decode()
 
 
 class Page:
@@ -41,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             status, text = 503, f"{error}\n"
         body = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,11 +1,13 @@
 """Inspects one image file: decodes it once in full, and notes what is unusual about it."""
 
+import io
 import re
 import struct
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
 from alexnet import images
 from alexnet.errors import DataError
@@ -37,7 +39,7 @@ def examine(data: bytes) -> Examined:
         notes = {"JPEG": _jpeg_notes, "PNG": _png_notes, "WebP": _webp_notes}[kind](data)
     except KeyError:
         notes = ["palette"] if kind == "GIF" else []
-    except (struct.error, IndexError):
+    except (IndexError, OSError, SyntaxError, ValueError, struct.error):
         notes = []  # the pixels are there, whatever a damaged header says
     return Examined(pixels, kind, tuple(notes))
 
@@ -69,30 +71,14 @@ _FORMATS = (
 
 
 def _jpeg_notes(data: bytes) -> list[str]:
-    """From the segments before the first scan; ITU T.81, section B.1.1."""
-    notes, at = [], 2
-    while data[at] == 0xFF and data[at + 1] != 0xDA:
-        marker, length = data[at + 1], struct.unpack_from(">H", data, at + 2)[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            components = data[at + 9]
-            notes += {1: ["grey"], 4: ["CMYK"]}.get(components, [])
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            turned = _exif_orientation(data[at + 10 : at + 2 + length]) not in (0, 1)
-            notes += ["EXIF orientation ignored"] if turned else []
-        at += 2 + length
-    return notes
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of the first directory, 0 where it is not; TIFF 6.0, section 2."""
-    order = ">" if tiff[:2] == b"MM" else "<"
-    (directory,) = struct.unpack_from(order + "I", tiff, 4)
-    (count,) = struct.unpack_from(order + "H", tiff, directory)
-    for number in range(count):
-        tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, directory + 2 + 12 * number)
-        if tag == 0x0112:
-            return int(value)
-    return 0
+    """From the segments before the first scan, which is all that Pillow reads here."""
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        notes = {"L": ["grey"], "CMYK": ["CMYK"]}.get(image.mode, [])
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))
+    # In [1, 8], as CIPA DC-008, section 4.6.5, numbers them; 1 is upright. Some cameras write 0.
+    turned = exif.get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    return notes + (["EXIF orientation ignored"] if turned else [])
 
 
 def _png_notes(data: bytes) -> list[str]:

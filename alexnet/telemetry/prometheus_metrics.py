@@ -5,7 +5,7 @@ every node's `--metrics-export-port`. Those of the registered model are there be
 and `pipelines/exporter.py` has them. Dashboards, rules and pages take the names from here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 RAY_PREFIX = "ray_"
@@ -179,20 +179,3 @@ class Sample(NamedTuple):
     measure: Measure
     value: float
     labels: Mapping[str, str]
-
-
-def exposition(samples: Iterable[Sample]) -> str:
-    """Samples in Prometheus' text format, each measure's together."""
-    by_measure: dict[Measure, list[Sample]] = {}
-    for sample in samples:
-        by_measure.setdefault(sample.measure, []).append(sample)
-    lines = []
-    for measure, its in by_measure.items():
-        lines += [f"# HELP {measure.name} {measure.help}", f"# TYPE {measure.name} {measure.kind}"]
-        lines += [f"{measure.name}{{{_labels(each)}}} {each.value!r}" for each in its]
-    return "\n".join(lines) + "\n"
-
-
-def _labels(sample: Sample) -> str:
-    quoted = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-    return ",".join(f'{key}="{value.translate(quoted)}"' for key, value in sample.labels.items())

@@ -7,10 +7,13 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from alexnet.adapters import prometheus_page
 from alexnet.adapters.prometheus_page import Page
 from alexnet.errors import ConfigError, TrackingError
+from alexnet.telemetry import prometheus_metrics
+from alexnet.telemetry.prometheus_metrics import Sample
 
 
 @contextmanager
@@ -64,3 +67,17 @@ def test_a_place_that_is_taken_is_named():
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot listen: Address"):
             prometheus_page.server("127.0.0.1", port, Page(str, 0))
+
+
+def test_what_the_exporter_says_is_read_by_prometheus_own_parser():
+    odd = 'a "quoted" \\ name\nof two lines'
+    samples = [
+        Sample(prometheus_metrics.CHAMPION, 7, {"model": odd}),
+        Sample(prometheus_metrics.RETRAININGS, 2, {"model": "m", "outcome": "too long"}),
+        Sample(prometheus_metrics.RETRAININGS, 1e-9, {"model": "m", "outcome": "promoted"}),
+    ]
+    one, two = text_string_to_metric_families(prometheus_page.exposition(samples))
+    assert (one.type, two.type) == ("gauge", "counter")
+    assert one.documentation == prometheus_metrics.CHAMPION.help
+    read = [(each.name, each.value, each.labels) for each in [*one.samples, *two.samples]]
+    assert read == [(each.measure.name, each.value, each.labels) for each in samples]

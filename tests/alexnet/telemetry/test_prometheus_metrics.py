@@ -4,10 +4,8 @@ import re
 from collections import Counter
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from alexnet.telemetry import prometheus_metrics
-from alexnet.telemetry.prometheus_metrics import Sample
 
 
 def test_names_are_prometheus_own_and_no_two_are_the_same():
@@ -37,17 +35,3 @@ def test_every_measure_of_the_page_is_in_the_list():
     ]
     assert list(prometheus_metrics.ALL) == made
     assert {each.source for each in prometheus_metrics.ALL} == {"training", "model"}
-
-
-def test_what_the_exporter_says_is_read_by_prometheus_own_parser():
-    odd = 'a "quoted" \\ name\nof two lines'
-    samples = [
-        Sample(prometheus_metrics.CHAMPION, 7, {"model": odd}),
-        Sample(prometheus_metrics.RETRAININGS, 2, {"model": "m", "outcome": "too long"}),
-        Sample(prometheus_metrics.RETRAININGS, 1e-9, {"model": "m", "outcome": "promoted"}),
-    ]
-    one, two = text_string_to_metric_families(prometheus_metrics.exposition(samples))
-    assert (one.type, two.type) == ("gauge", "counter")
-    assert one.documentation == prometheus_metrics.CHAMPION.help
-    read = [(each.name, each.value, each.labels) for each in [*one.samples, *two.samples]]
-    assert read == [(each.measure.name, each.value, each.labels) for each in samples]
