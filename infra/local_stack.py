@@ -3,7 +3,6 @@
 Prometheus watches them where it is installed.
 """
 
-import argparse
 import fcntl
 import secrets
 import shlex
@@ -14,7 +13,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from infra.processes import BIN, ServerError, leave_on_signals, write_private
+from infra import programs
+from infra.processes import BIN, ServerError, write_private
+from infra.programs import ROOT
 from infra.servers import (
     BUCKETS,
     NUM_CPUS,
@@ -25,8 +26,6 @@ from infra.servers import (
     ray_node,
     s3_server,
 )
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
@@ -89,13 +88,8 @@ Ctrl-C stops all of it; the data stays in {settings.parent}."""
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.local_stack",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 stopped by a signal, 2 an error to act on.",
-    )
-    default = REPOSITORY / "runs" / "stack"
+    parser = programs.parser("local_stack", __doc__, "0 stopped by a signal, 2 an error to act on")
+    default = ROOT / "runs" / "stack"
     parser.add_argument("--dir", type=Path, default=default, help="for all data (runs/stack)")
     parser.add_argument(
         "--cpus", type=int, default=NUM_CPUS, metavar="N", help="of the Ray cluster (%(default)s)"
@@ -103,15 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.cpus < 1:
         parser.error(f"--cpus {args.cpus}: must be 1 or more")
-    leave_on_signals()
-    try:
-        _serve(args.dir.resolve(), args.cpus)
-    except ServerError as error:
-        print(f"local_stack: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped")
-    return 0
+    return programs.exit_status("local_stack", lambda: _serve(args.dir.resolve(), args.cpus), 0)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ SeaweedFS, MLflow on PostgreSQL, a Ray head and two nodes, and Dagster with a ti
 embedded digits arrive in parts, a retraining is killed, and a second one is started beside it.
 """
 
-import argparse
-import os
 import secrets
 import subprocess
 import sys
@@ -21,17 +19,15 @@ import psutil
 import requests
 
 from alexnet.adapters.object_store import open_store
-from alexnet.adapters.object_store.s3_client import forget_client
 from alexnet.dataset import embedded_digits
 from alexnet.retraining import records
 from alexnet.retraining.records import Retraining
 from alexnet.storage import folders
 from alexnet.telemetry import event_journal
-from infra import servers
-from infra.processes import ServerError, environment, leave_on_signals
-from infra.schedules.server import ROOT, Schedule, schedule
-
-PATIENCE_S = 600.0
+from infra import programs, servers
+from infra.processes import environment
+from infra.programs import expect, pipeline, using_s3, wait_until
+from infra.schedules.server import Schedule, schedule
 
 EVERY_MINUTE = "* * * * *"
 
@@ -54,20 +50,6 @@ BUSY = 5
 """Exit status of a retraining beside another."""
 
 
-class RehearsalError(Exception):
-    """What was to be shown did not hold."""
-
-
-def expect(holds: object, what: str) -> None:
-    """Hold the rehearsal to what it shows.
-
-    Raises:
-        RehearsalError: it does not hold.
-    """
-    if not holds:
-        raise RehearsalError(what)
-
-
 @dataclass
 class Stage:
     """The servers, and what is seen of them."""
@@ -83,14 +65,15 @@ class Stage:
         """Wait for what must come.
 
         Raises:
-            RehearsalError: it did not in `PATIENCE_S`, or a part of the schedule has ended.
+            NotShownError: it did not in `programs.PATIENCE_S`, or a part of the schedule has ended.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        while not condition():
-            expect(time.monotonic() < deadline, f"in vain waited for {what}; page: {self.runs()}")
+
+        def holds() -> object:
             for each in (self.schedule.page, self.schedule.daemon):
                 expect(each.process.poll() is None, f"{each.name} has ended, see {each.log}")
-            time.sleep(0.5)
+            return condition()
+
+        wait_until(holds, what)
 
     def runs(self) -> list[dict[str, str]]:
         """What Dagster's page says of each run, the oldest first."""
@@ -114,7 +97,7 @@ class Stage:
         """Wait until a retraining has ended, and the page says how.
 
         Raises:
-            RehearsalError: it does not end.
+            NotShownError: it does not end.
         """
         self.wait(
             lambda: (
@@ -135,15 +118,7 @@ class Stage:
 
     def script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of the commands from this machine."""
-        return subprocess.run(
-            [sys.executable, str(ROOT / "pipelines" / f"{name}.py"), *arguments],
-            env=dict(self.env),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        return pipeline(name, *arguments, env=self.env, folder=self.folder)
 
     def driver(self) -> psutil.Process | None:
         """The process of the retraining that is under way on the cluster."""
@@ -165,7 +140,7 @@ def deliver(stage_env: Mapping[str, str], folder: Path, part: int) -> None:
     """Prepare one part of the digits as anybody's images are prepared.
 
     Raises:
-        RehearsalError: it cannot be prepared.
+        NotShownError: it cannot be prepared.
     """
     images = folder / f"images-{part}"
     for number, sample in enumerate(embedded_digits.samples()):
@@ -174,15 +149,7 @@ def deliver(stage_env: Mapping[str, str], folder: Path, part: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(sample.jpeg)
     more = ["--add"] if part else ["--val-share=0.25"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "pipelines" / "prepare_shards.py"), images, DATA, *more],
-        env=dict(stage_env),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = pipeline("prepare_shards", images, DATA, *more, env=stage_env, folder=folder)
     expect(done.returncode == 0, done.stdout)
 
 
@@ -206,24 +173,10 @@ def stage(folder: Path, *settings: str) -> Iterator[Stage]:
         for number in (1, 2):
             stack.enter_context(servers.ray_node(f"node-{number}", folder, env, head, 1))
         env = environment(env, head.access, {"RAY_API_SERVER_ADDRESS": head.job_address})
-        stack.enter_context(_using(env))
+        stack.enter_context(using_s3(env))
         deliver(env, folder, 0)
         keeper = stack.enter_context(schedule(folder, env, [*SETTINGS, *settings]))
         yield Stage(folder, env | {"RAY_ADDRESS": head.gcs_address}, head, keeper, settings)
-
-
-@contextmanager
-def _using(env: Mapping[str, str]) -> Iterator[None]:
-    """This process reaches S3 as the retrainings do."""
-    before = dict(os.environ)
-    os.environ.update({key: value for key, value in env.items() if key.startswith("AWS_")})
-    forget_client()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        forget_client()
 
 
 def perform(place: Stage, *, short: bool = False) -> None:
@@ -234,7 +187,7 @@ def perform(place: Stage, *, short: bool = False) -> None:
         short: the third retraining is the one that is killed, instead of another one after it.
 
     Raises:
-        RehearsalError: something is not as it should be.
+        NotShownError: something is not as it should be.
     """
     say(f"page {place.schedule.url}, {len(PARTS[:1])} part of the data, a tick every minute")
     expect(place.ended(1).outcome == "promoted", "the first retraining was not promoted")
@@ -306,32 +259,18 @@ def _look_at_status(place: Stage) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.rehearsal",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 all was as it should be, 1 it was not, 2 an error to act on.",
+    parser = programs.parser(
+        "rehearsal", __doc__, "0 all was as it should be, 1 it was not, 2 an error to act on"
     )
     parser.add_argument("--short", action="store_true", help="with one retraining less")
     args = parser.parse_args(argv)
-    leave_on_signals()
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="rehearsal-") as folder,
-            stage(Path(folder)) as place,
-        ):
-            perform(place, short=args.short)
-    except RehearsalError as error:
-        print(f"rehearsal: {error}", file=sys.stderr)
-        return 1
-    except ServerError as error:
-        print(f"rehearsal: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped")
-        return 130
+    return programs.exit_status("rehearsal", lambda: _run(short=args.short))
+
+
+def _run(*, short: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder, stage(Path(folder)) as place:
+        perform(place, short=short)
     say("all as it should be")
-    return 0
 
 
 if __name__ == "__main__":

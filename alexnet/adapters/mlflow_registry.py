@@ -83,14 +83,13 @@ def register(name: str, candidate: Candidate, decisions_url: str) -> Version:
 
 
 class Registry:
-    """One registered model in MLflow."""
+    """One registered model in MLflow.
+
+    Every method raises `TrackingError` if MLflow does not answer or refuses.
+    """
 
     def __init__(self, name: str) -> None:
-        """Connect.
-
-        Raises:
-            TrackingError: MLflow does not answer.
-        """
+        """Connect."""
         self.name = name
         with _errors(f"registered model {name}"):
             self._client = MlflowClient()
@@ -100,7 +99,7 @@ class Registry:
 
         Raises:
             PromotionError: the registered model does not say.
-            TrackingError: there is no such model, or MLflow does not answer.
+            TrackingError: there is no such model.
         """
         with _errors(f"registered model {self.name}"):
             tags = self._client.get_registered_model(self.name).tags
@@ -112,57 +111,33 @@ class Registry:
         return str(tags[DECISIONS])
 
     def aliases(self) -> dict[str, int]:
-        """Number of the version that each alias is set on.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """Number of the version that each alias is set on."""
         with _errors(f"registered model {self.name}"):
             held = self._client.get_registered_model(self.name).aliases
         return {alias: int(number) for alias, number in held.items()}
 
     def held(self, alias: str) -> Version | None:
-        """The version that an alias is set on; None if there is none, or no registered model yet.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """The version that an alias is set on; None if there is none, or no such model yet."""
         number = self.aliases().get(alias) if self.exists() else None
         return self.find(str(number)) if number else None
 
     def exists(self) -> bool:
-        """Whether there is such a registered model.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """Whether there is such a registered model."""
         with _errors(f"registered model {self.name}"):
             return bool(self._client.search_registered_models(f"name = '{self.name}'"))
 
     def has(self, numbers: Collection[int | None]) -> bool:
-        """Whether all of these versions exist.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """Whether all of these versions exist."""
         with _errors(f"registered model {self.name}"):
             found = self._client.search_model_versions(f"name = '{self.name}'")
         return {int(version.version) for version in found} >= set(numbers)
 
     def made_by(self, run_key: str) -> Version | None:
-        """The version that a run has made, if it has.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """The version that a run has made, if it has."""
         return self._tagged(RUN_KEY, run_key)
 
     def with_weights(self, sha256: str) -> Version | None:
-        """A version that has just these weights.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """A version that has just these weights."""
         return self._tagged(WEIGHTS, sha256)
 
     def _tagged(self, tag: str, value: str) -> Version | None:
@@ -175,7 +150,7 @@ class Registry:
         """A version by its number or an alias.
 
         Raises:
-            TrackingError: there is none, or MLflow does not answer.
+            TrackingError: there is none.
         """
         with _errors(f"registered model {self.name}, version {reference}"):
             if reference.isdigit():
@@ -192,7 +167,6 @@ class Registry:
 
         Raises:
             ArtifactError: they are not what was registered, or not what they may be.
-            TrackingError: MLflow does not answer or refuses.
         """
         if LINEAGE not in version.tags:
             raise ArtifactError(
@@ -209,11 +183,7 @@ class Registry:
             yield folder, artifact.check(version.shown, folder, version.tags[LINEAGE])
 
     def tell(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
-        """Write tags on a version, and texts among the artifacts of the run that made it.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """Write tags on a version, and texts among the artifacts of the run that made it."""
         version = self.find(str(number))
         with _errors(version.shown):
             for name, text in files.items():
@@ -223,11 +193,7 @@ class Registry:
                 self._client.set_model_version_tag(self.name, str(number), key, value)
 
     def set_alias(self, alias: str, number: int | None) -> None:
-        """Set an alias on a version, or take it away.
-
-        Raises:
-            TrackingError: MLflow does not answer or refuses.
-        """
+        """Set an alias on a version, or take it away."""
         with _errors(f"registered model {self.name}, alias {alias}"):
             if number is None:
                 self._client.delete_registered_model_alias(self.name, alias)
@@ -235,11 +201,7 @@ class Registry:
                 self._client.set_registered_model_alias(self.name, alias, str(number))
 
     def run_status(self, version: Version) -> str:
-        """MLflow's word for how the run ended that made a version; empty if there is none.
-
-        Raises:
-            TrackingError: MLflow does not answer.
-        """
+        """MLflow's word for how the run ended that made a version; empty if there is none."""
         try:
             return str(self._client.get_run(version.run_id).info.status)
         except MlflowException as error:

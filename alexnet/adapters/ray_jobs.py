@@ -23,7 +23,7 @@ class Job:
 
 
 class Jobs:
-    """Of one cluster."""
+    """Of one cluster; every method raises `ClusterError` if that does not answer."""
 
     def __init__(self, address: str) -> None:
         """Connect.
@@ -39,11 +39,7 @@ class Jobs:
         self._client = self._asked(JobSubmissionClient, address)
 
     def find(self, name: str) -> Job | None:
-        """The job with a submission id; None if there is none.
-
-        Raises:
-            ClusterError: the cluster does not answer.
-        """
+        """The job with a submission id; None if there is none."""
         listed = self._asked(self._client.list_jobs)
         found = next((each for each in listed if each.submission_id == name), None)
         if not found:
@@ -52,11 +48,7 @@ class Jobs:
         return Job(ended, found.driver_exit_code if ended else None, found.message or "")
 
     def unfinished(self) -> list[str]:
-        """Name and state of each job that has not ended.
-
-        Raises:
-            ClusterError: the cluster does not answer.
-        """
+        """Name and state of each job that has not ended."""
         return [
             f"{each.submission_id or each.job_id}, {str(each.status).lower()}"
             for each in self._asked(self._client.list_jobs)
@@ -73,7 +65,7 @@ class Jobs:
             env: variables, which anybody can see who can see the cluster's jobs.
 
         Raises:
-            ClusterError: the cluster does not answer, or does not take it.
+            ClusterError: the cluster does not take it.
         """
         try:
             self._asked(
@@ -89,20 +81,12 @@ class Jobs:
         return True
 
     def log(self, name: str) -> str:
-        """All that a job has printed so far.
-
-        Raises:
-            ClusterError: the cluster does not answer.
-        """
+        """All that a job has printed so far."""
         text: str = self._asked(self._client.get_job_logs, name)
         return text
 
     def stop(self, name: str) -> None:
-        """Ask a job to end.
-
-        Raises:
-            ClusterError: the cluster does not answer.
-        """
+        """Ask a job to end."""
         self._asked(self._client.stop_job, name)
 
     def _asked(self, question: Any, *args: Any, **kwargs: Any) -> Any:

@@ -6,7 +6,6 @@ a block says what else happens: `<!-- exit status 3 -->`, `<!-- Ctrl-C after epo
 `<!-- another terminal, until http://... answers -->`.
 """
 
-import argparse
 import dataclasses
 import os
 import re
@@ -23,9 +22,9 @@ from pathlib import Path
 
 import requests
 
-from infra.processes import BIN, HOST, Process, ServerError, free_ports, leave_on_signals, running
-
-ROOT = Path(__file__).resolve().parents[2]
+from infra import programs
+from infra.processes import BIN, HOST, Process, free_ports, running
+from infra.programs import ROOT, NotShownError
 
 PAGE = ROOT / "docs" / "tutorial.md"
 
@@ -33,10 +32,6 @@ STEP_TIMEOUT_S = 900.0
 """The first step installs PyTorch."""
 
 ANYTHING = "..."
-
-
-class TutorialError(Exception):
-    """The page is not true."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +55,7 @@ def steps(page: str) -> list[Step]:
     """What a page has its reader do.
 
     Raises:
-        TutorialError: a comment or a block of output belongs to no command.
+        NotShownError: a comment or a block of output belongs to no command.
     """
     found: list[Step] = []
     for block in re.finditer(r"(?:<!-- ([^>]*) -->\n)?```(\w*)\n(.*?)```", page, re.DOTALL):
@@ -71,7 +66,7 @@ def steps(page: str) -> list[Step]:
         elif language == "text" and found and not found[-1].shown:
             found[-1] = _showing(found[-1], text)
         else:
-            raise TutorialError(f"line {line}: a block that is neither commands nor their output.")
+            raise NotShownError(f"line {line}: a block that is neither commands nor their output.")
     return found
 
 
@@ -80,7 +75,7 @@ def _step(line: int, commands: str, comment: str) -> Step:
     ctrl_c = re.fullmatch(r"Ctrl-C after (.*)", comment)
     until = re.fullmatch(r"another terminal, until (\S+) answers", comment)
     if comment and not (status or ctrl_c or until):
-        raise TutorialError(f"line {line}: {comment!r} is not a comment that means something.")
+        raise NotShownError(f"line {line}: {comment!r} is not a comment that means something.")
     return Step(
         line=line,
         commands=commands,
@@ -181,7 +176,7 @@ def perform(page: str, made: Path, folder: Path) -> Iterator[tuple[Step, float]]
         folder: for all that does not belong into it.
 
     Raises:
-        TutorialError: something is not as the page says.
+        NotShownError: something is not as the page says.
         ServerError: a server of the page did not start.
     """
     (port,) = free_ports(1)
@@ -221,19 +216,19 @@ def _watch(step: Step, terminal: Process) -> None:
     try:
         status = terminal.process.wait(STEP_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
-        raise TutorialError(
+        raise NotShownError(
             f"line {step.line}: not done in {STEP_TIMEOUT_S:g} s:\n{step.commands}"
         ) from error
     status = status if status >= 0 else 128 - status  # as a shell says that a signal ended it
     output = terminal.log.read_text()
     if status != step.status:
-        raise TutorialError(
+        raise NotShownError(
             f"line {step.line}: exit status {status}, not {step.status}, of\n{step.commands}\n"
             f"{output}"
         )
     line = missing(step.shown, output)
     if line is not None:
-        raise TutorialError(f"line {step.line}: the page shows\n{line}\nand there was\n{output}")
+        raise NotShownError(f"line {step.line}: the page shows\n{line}\nand there was\n{output}")
 
 
 def _answers(url: str) -> bool:
@@ -245,31 +240,26 @@ def _answers(url: str) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.documentation.tutorial",
-        description="Do what docs/tutorial.md says, in a fresh clone: every command, in order.",
-        epilog="Exit status: 0 all is as the page says, 1 it is not, 130 stopped.",
+    parser = programs.parser(
+        "documentation.tutorial",
+        "Do what docs/tutorial.md says, in a fresh clone: every command, in order.",
+        "0 all is as the page says, 1 it is not, 2 an error to act on, 130 stopped",
     )
     parser.add_argument(
         "--linked", action="store_true", help="use the packages that are here, and install nothing"
     )
     args = parser.parse_args(argv)
-    leave_on_signals()
-    try:
-        with tempfile.TemporaryDirectory(prefix="tutorial-") as temporary:
-            folder = Path(temporary)
-            made = clone(folder)
-            if args.linked:
-                link_environment(made)
-            for step, seconds in perform(PAGE.read_text(), made, folder):
-                print(f"{seconds:4.0f} s  {step.commands.splitlines()[0]}", flush=True)
-    except (TutorialError, ServerError) as error:
-        print(f"tutorial: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped")
-        return 130
-    return 0
+    return programs.exit_status("tutorial", lambda: _run(linked=args.linked))
+
+
+def _run(*, linked: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="tutorial-") as temporary:
+        folder = Path(temporary)
+        made = clone(folder)
+        if linked:
+            link_environment(made)
+        for step, seconds in perform(PAGE.read_text(), made, folder):
+            print(f"{seconds:4.0f} s  {step.commands.splitlines()[0]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 Real S3, a real MLflow server and a Ray cluster of several nodes, all on this machine.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -12,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra import programs
 from infra.drills import elastic, kills, outages, resume_time
-from infra.drills.surroundings import ROOT, DrillError, Surroundings, surroundings
-from infra.processes import ServerError, leave_on_signals
+from infra.drills.surroundings import Surroundings, surroundings
+from infra.programs import ROOT, NotShownError
 
 RESULTS = ROOT / "build" / "drills.jsonl"
 
@@ -67,7 +67,7 @@ def perform(name: str, runs: int, place: Surroundings) -> Result:
         try:
             redone.append(DRILLS[name](place, f"{name}-{number + 1:02d}"))
             seconds.append(time.monotonic() - began)
-        except DrillError as error:
+        except NotShownError as error:
             print(f"  {name}-{number + 1:02d} failed: {error}", flush=True)
     median = sorted(seconds)[len(seconds) // 2] if seconds else 0.0
     return Result(name, runs, len(seconds), round(median, 1), max(redone))
@@ -85,10 +85,8 @@ def table(results: list[Result]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.drills",
-        description=__doc__,
-        epilog="Exit status: 0 all passed, 1 not all, 2 an error to act on, 130 stopped.",
+    parser = programs.parser(
+        "drills", __doc__, "0 all passed, 1 not all, 2 an error to act on, 130 stopped"
     )
     parser.add_argument("--only", default="", metavar="NAME,...", help=", ".join(DRILLS))
     parser.add_argument("--runs", type=int, default=0, metavar="N", help="of each drill")
@@ -99,24 +97,20 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"--only {name}: must be among {', '.join(DRILLS)}")
     if args.runs < 0:
         parser.error(f"--runs {args.runs}: must be 1 or more")
+    return programs.exit_status("drills", lambda: _run(names, args.runs))
+
+
+def _run(names: list[str], runs: int) -> int:
     results = []
-    leave_on_signals()
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="drills-", ignore_cleanup_errors=True) as folder,
-            surroundings(Path(folder)) as place,
-        ):
-            for name in names:
-                results.append(perform(name, args.runs or RUNS.get(name, 1), place))
-                RESULTS.parent.mkdir(exist_ok=True)
-                with RESULTS.open("a") as lines:
-                    lines.write(json.dumps(asdict(results[-1])) + "\n")
-    except ServerError as error:
-        print(f"drills: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped")
-        return 130
+    with (
+        tempfile.TemporaryDirectory(prefix="drills-", ignore_cleanup_errors=True) as folder,
+        surroundings(Path(folder)) as place,
+    ):
+        for name in names:
+            results.append(perform(name, runs or RUNS.get(name, 1), place))
+            RESULTS.parent.mkdir(exist_ok=True)
+            with RESULTS.open("a") as lines:
+                lines.write(json.dumps(asdict(results[-1])) + "\n")
     print(table(results))
     return 0 if all(each.passed == each.runs for each in results) else 1
 

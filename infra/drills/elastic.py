@@ -5,14 +5,8 @@ import secrets
 import signal
 
 from infra.drills import evidence
-from infra.drills.surroundings import (
-    AT_EPOCHS,
-    TWO,
-    Settings,
-    Surroundings,
-    expect,
-    ray,
-)
+from infra.drills.surroundings import AT_EPOCHS, TWO, Settings, Surroundings, ray
+from infra.programs import expect
 
 FIRST_STEPS = 10
 """Of a resumed run, in which rounding has not grown yet."""

@@ -10,7 +10,8 @@ from alexnet.adapters.object_store import open_store
 from alexnet.adapters.object_store.s3_client import forget_client
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.telemetry import event_journal
-from infra.drills.surroundings import DrillError, Surroundings, expect
+from infra.drills.surroundings import Surroundings
+from infra.programs import NotShownError, expect
 
 
 def checkpoints(place: Surroundings, name: str) -> Checkpoints:
@@ -24,7 +25,7 @@ def final_weights(place: Surroundings, name: str) -> dict[str, torch.Tensor]:
     with place.using_s3():
         found = checkpoints(place, name).newest(_accept, _no_warning)
     if found is None:
-        raise DrillError(f"run {name} has no checkpoint")
+        raise NotShownError(f"run {name} has no checkpoint")
     return found[1]["model"]
 
 
@@ -62,7 +63,7 @@ def check_tracked(place: Surroundings, name: str, status: str) -> None:
     """Hold MLflow's run to the journal: one run, each metric once at each step, the true status.
 
     Raises:
-        DrillError: it is not so.
+        NotShownError: it is not so.
     """
     from mlflow.tracking import MlflowClient
 

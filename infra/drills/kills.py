@@ -13,18 +13,16 @@ import psutil
 from infra.drills import evidence
 from infra.drills.surroundings import (
     AT_EPOCHS,
-    ROOT,
     SMALL,
     TWO,
     Settings,
     Surroundings,
     Training,
-    expect,
     last_step,
     processes_of,
     ray,
-    wait_until,
 )
+from infra.programs import ROOT, expect, wait_until
 
 IN_TRAINING = 0.75
 """Share of the kills that come at a random step; the others come at a random moment, which is most

@@ -2,15 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 from infra.drills import evidence
 from infra.drills.elastic import copy
+from infra.drills.gate import Gate
 from infra.drills.kills import calm
-from infra.drills.surroundings import AT_EPOCHS, ROOT, TWO, Settings, Surroundings, expect
+from infra.drills.surroundings import AT_EPOCHS, TWO, Settings, Surroundings
+from infra.programs import expect, pipeline
 
 OUTAGE_S = 60.0
 
@@ -18,16 +17,21 @@ LONG: Settings = {"train.epochs": 120, "train.checkpoint_every_s": 3}
 """A training that lasts longer than an outage."""
 
 
+def _away(server: Gate) -> None:
+    """Let a server be away for a while."""
+    server.shut()
+    time.sleep(OUTAGE_S)
+    server.open()
+
+
 def mlflow_down_in_the_middle(place: Surroundings, run: str) -> int:
     """Training goes on, and every metric is there afterwards."""
     place.set_nodes(1, 1)
     training = place.train(run, TWO | LONG)
     training.reach(50)
-    place.mlflow.shut()
     before = training.step
-    time.sleep(OUTAGE_S)
+    _away(place.mlflow)
     expect(training.step > before + 50, f"training stood still at step {training.step}")
-    place.mlflow.open()
     training.done()
     evidence.check_tracked(place, run, "FINISHED")
     return place.steps_redone(run)
@@ -51,9 +55,7 @@ def mlflow_down_at_the_end(place: Surroundings, run: str) -> int:
     place.set_nodes(1, 1)
     training = place.train(run, TWO)
     training.reach(100)
-    place.mlflow.shut()
-    time.sleep(OUTAGE_S)
-    place.mlflow.open()
+    _away(place.mlflow)
     training.done()
     evidence.check_tracked(place, run, "FINISHED")
     return place.steps_redone(run)
@@ -67,18 +69,8 @@ def mlflow_down_for_good(place: Surroundings, run: str) -> int:
     expect(training.end() == 2, f"exit status {training.process.returncode}, not 2")
     expect("Training is complete" in training.text, training.text[-500:])
     place.mlflow.open()
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "pipelines" / "sync_tracking.py")),
-            f"{place.storage}/{run}",
-        ],
-        env=place.env,
-        cwd=place.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    expect(done.returncode == 0, done.stderr)
+    synced = pipeline("sync_tracking", f"{place.storage}/{run}", env=place.env, folder=place.folder)
+    expect(synced.returncode == 0, synced.stdout)
     evidence.check_tracked(place, run, "FAILED")
     place.train(run, TWO).done()
     evidence.check_tracked(place, run, "FINISHED")
@@ -90,9 +82,7 @@ def s3_down(place: Surroundings, run: str) -> int:
     place.set_nodes(1, 1)
     training = place.train(run, TWO | LONG)
     training.reach(50)
-    place.s3.shut()
-    time.sleep(OUTAGE_S)
-    place.s3.open()
+    _away(place.s3)
     training.done()
     evidence.check_tracked(place, run, "FINISHED")
     return place.steps_redone(run)
@@ -138,14 +128,10 @@ def damaged_checkpoint(place: Surroundings, run: str) -> int:
         evidence.damage(f"{name}/{folder}/{file}", "missing" if how == "no-meta" else how, place)
         training = place.train(name, TWO)
         training.done()
-        warned = any(folder in line and "before it is used" in line for line in lines(training.log))
+        lines = training.text.splitlines()
+        warned = any(folder in line and "before it is used" in line for line in lines)
         expect(warned, f"{how}: no warning that names {folder}")
         expect(f"step={before}/132" in training.text, f"{how}: did not go on from step {before}")
         same = evidence.same_bits(evidence.final_weights(place, name), calm(place, 2).weights)
         expect(same, f"{how}: the weights are not those of the undisturbed run")
     return newest - before
-
-
-def lines(log: Path) -> list[str]:
-    """What a training has printed."""
-    return log.read_text(errors="replace").splitlines()

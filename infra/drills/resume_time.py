@@ -6,7 +6,8 @@ import time
 
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import embedded_digits
-from infra.drills.surroundings import TWO, Settings, Surroundings, Training, expect, wait_until
+from infra.drills.surroundings import TWO, Settings, Surroundings, Training
+from infra.programs import expect, wait_until
 
 PAPER: Settings = {
     "data.image_px": 224,

@@ -1,14 +1,13 @@
 """What a drill plays on: S3, MLflow, a Ray cluster of several nodes, and trainings on it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,7 @@ from alexnet.runs.run_record import LostWork
 from infra import servers
 from infra.drills.gate import Gate, gate
 from infra.processes import BIN, Process, environment
-
-ROOT = Path(__file__).resolve().parents[2]
-
-PATIENCE_S = 600.0
-"""How long a drill waits for what must come, before it has failed."""
-
-LOOK_S = 0.05
+from infra.programs import ROOT, NotShownError, expect, using_s3, wait_until
 
 Settings = dict[str, Any]
 """`section.key` -> value."""
@@ -49,32 +42,6 @@ TWO: Settings = {"cluster.num_workers": 2}
 
 AT_EPOCHS: Settings = {"train.checkpoint_every_s": 1000}
 """No checkpoint but at the ends of epochs, and when it is asked for."""
-
-
-class DrillError(Exception):
-    """What a drill was to show did not hold."""
-
-
-def expect(holds: object, what: str) -> None:
-    """Hold a drill to what it shows.
-
-    Raises:
-        DrillError: it does not hold.
-    """
-    if not holds:
-        raise DrillError(what)
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for what must come.
-
-    Raises:
-        DrillError: it did not in `PATIENCE_S`.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        expect(time.monotonic() < deadline, f"in vain waited for: {what}")
-        time.sleep(LOOK_S)
 
 
 @dataclass
@@ -180,7 +147,7 @@ class Surroundings:
             for argument in each.cmdline():
                 if argument.startswith("--node_id="):
                     return str(argument.partition("=")[2])
-        raise DrillError(f"{node.name} has no raylet")
+        raise NotShownError(f"{node.name} has no raylet")
 
     def set_nodes(self, *cpus: int) -> None:
         """Have so many nodes, with so many CPUs each; those that fit stay."""
@@ -239,16 +206,9 @@ class Surroundings:
         """Where the runs are."""
         return "s3://checkpoints/drills"
 
-    @contextmanager
-    def using_s3(self) -> Iterator[None]:
+    def using_s3(self) -> AbstractContextManager[None]:
         """This process reaches S3 as the trainings do."""
-        before = dict(os.environ)
-        os.environ.update({k: v for k, v in self.env.items() if k.startswith("AWS_")})
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        return using_s3(self.env)
 
     def record(self, name: str) -> dict[str, Any]:
         """`run.json` of a run."""

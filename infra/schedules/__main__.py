@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 from alexnet import config_file
-from alexnet.errors import AlexNetError
-from infra.processes import Process, ServerError, leave_on_signals
-from infra.schedules.server import ROOT, schedule
+from infra import programs
+from infra.processes import Process, ServerError
+from infra.programs import ROOT
+from infra.schedules.server import schedule
 from pipelines import _command
 
 PORT = 3000
@@ -55,26 +56,13 @@ def _watch(*processes: Process) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.schedules",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 stopped by a signal, 2 an error to act on.",
-    )
+    parser = programs.parser("schedules", __doc__, "0 stopped by a signal, 2 an error to act on")
     _command.add_run(parser)
     default = ROOT / "runs" / "schedule"
     parser.add_argument("--dir", type=Path, default=default, help="history (runs/schedule)")
     parser.add_argument("--port", type=int, default=PORT, help="of the page (%(default)s)")
     args = parser.parse_args(argv)
-    leave_on_signals()
-    try:
-        _serve(args)
-    except (ServerError, AlexNetError) as error:
-        print(f"schedule: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped")
-    return 0
+    return programs.exit_status("schedule", lambda: _serve(args), 0)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from infra.processes import BIN, HOST, Process, ServerError, free_ports, running
+from infra.programs import ROOT
 from infra.servers import answers
-
-ROOT = Path(__file__).resolve().parents[2]
 
 SETTINGS = """\
 telemetry:

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from infra.documentation import tutorial
-from infra.documentation.tutorial import TutorialError, missing, steps
+from infra.documentation.tutorial import missing, steps
+from infra.programs import NotShownError
 
 PAGE = tutorial.PAGE.read_text()
 
@@ -32,7 +33,7 @@ def test_every_command_of_the_tutorial_does_what_it_says_in_a_fresh_clone(tmp_pa
     ],
 )
 def test_a_page_that_is_not_true_is_found(page, message, tmp_path):
-    with pytest.raises(TutorialError, match=message):
+    with pytest.raises(NotShownError, match=message):
         list(tutorial.perform(page, tmp_path, tmp_path))
 
 
@@ -67,7 +68,7 @@ def test_a_page_is_read_as_steps():
     ],
 )
 def test_what_a_page_could_not_mean_is_refused(page, message):
-    with pytest.raises(TutorialError, match=message):
+    with pytest.raises(NotShownError, match=message):
         steps(page)
 
 
