@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from alexnet.dataset import shard_index
 from alexnet.dataset.shard_index import Index
-from alexnet.errors import DataError
+from alexnet.errors import ConfigError, DataError
+from alexnet.storage.documents import Reader
 from alexnet.storage.store import Store, read_verified
 
 MANIFEST_NAME = "manifest.json"
@@ -97,6 +98,11 @@ class Colour:
     """(3, 3): column i is the i-th principal axis of the RGB values, times its standard deviation;
     what PCA lighting shifts along (Krizhevsky et al. 2012, section 4.1)."""
 
+    def __post_init__(self) -> None:
+        """Hold the values to their rules."""
+        if len(self.axes) != 3 or min(self.std) <= 0:
+            raise ConfigError("colour: must have three axes, and standard deviations above 0")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Manifest:
@@ -148,14 +154,16 @@ def publish(
         digest = hashlib.sha256(table).hexdigest()
         file = f"{split}-{digest[:12]}.shards.npy"
         store.write(file, table)
-        described[split] = {
-            "num_samples": sum(shard.num_samples for shard in shards),
-            "num_shards": len(shards),
-            "names": pattern if regular else None,
-            "table": file,
-            "sha256": digest,
-        }
-    data = _to_json(name, classes, colour, described)
+        described[split] = _Table(
+            num_samples=sum(shard.num_samples for shard in shards),
+            num_shards=len(shards),
+            names=pattern if regular else None,
+            table=file,
+            sha256=digest,
+        )
+    tree = asdict(_File(name=name, classes=tuple(classes), colour=colour, splits=described))
+    # Not by `documents.to_json`: names of classes in any alphabet stay readable.
+    data = (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
     store.write(permanent_name(data), data)
     store.write(MANIFEST_NAME, data)
     return parse(data, store, MANIFEST_NAME)
@@ -197,62 +205,51 @@ def parse(data: bytes, store: Store, name: str) -> Manifest:
         DataError: it is not a manifest, or of a version that this code does not know.
     """
     where = f"{store.url}/{name}"
-    try:
-        tree = json.loads(data)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON. {_PREPARE}") from error
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
-        raise DataError(f"{where}: format is {found!r}, not {FORMAT!r}. {_PREPARE}")
-    if tree.get("version") != VERSION:
-        raise DataError(
-            f"{where}: version {tree.get('version')!r}; this code reads {VERSION}. "
-            "Use the release that wrote it, or prepare the data anew."
-        )
+    file = READER.parse(data, where)
     try:
         return Manifest(
-            name=str(tree["name"]),
-            classes=tuple(tree["classes"]),
-            colour=_colour(tree["colour"]),
-            splits={split: _read_split(store, tree["splits"][split]) for split in tree["splits"]},
+            name=file.name,
+            classes=file.classes,
+            colour=file.colour,
+            splits={split: _read_split(store, table) for split, table in file.splits.items()},
             digest=hashlib.sha256(data).hexdigest(),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{where}: {type(error).__name__}: {error}: a field is missing or of another kind. "
-            f"{_PREPARE}"
-        ) from error
+    except ValueError as error:
+        raise READER.damaged(where, str(error)) from error
 
 
-_PREPARE = "Write one with pipelines/prepare_shards.py."
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Table:
+    """What the file says of a split."""
+
+    num_samples: int
+    num_shards: int
+    names: str | None
+    """See `Split.names`; None: the table has them."""
+    table: str
+    """File name."""
+    sha256: str
+    """Of the table, hex."""
 
 
-def _to_json(name: str, classes: Sequence[str], colour: Colour, splits: dict[str, Any]) -> bytes:
-    tree = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": name,
-        "classes": list(classes),
-        "colour": asdict(colour),
-        "splits": splits,
-    }
-    return (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _File:
+    """`manifest.json`."""
+
+    format: str = FORMAT
+    version: int = VERSION
+    name: str
+    classes: tuple[str, ...]
+    colour: Colour
+    splits: Mapping[str, _Table]
 
 
-def _colour(tree: dict[str, Any]) -> Colour:
-    colour = Colour(
-        mean=_triple(tree["mean"]),
-        std=_triple(tree["std"]),
-        axes=tuple(_triple(row) for row in tree["axes"]),
-    )
-    if len(colour.axes) != 3 or min(colour.std) <= 0:
-        raise ValueError("colour needs three axes and standard deviations above 0")
-    return colour
-
-
-def _triple(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+READER = Reader(
+    _File,
+    DataError,
+    "Write one with pipelines/prepare_shards.py.",
+    fixed=("format", "version"),
+)
 
 
 def _table(shards: Sequence[Shard], *, named: bool) -> bytes:
@@ -278,9 +275,9 @@ def _table_dtype(num_shards: int, name_bytes: int) -> np.dtype[np.void]:
     return np.dtype(fields)
 
 
-def _read_split(store: Store, tree: dict[str, Any]) -> Split:
-    file, count, names = str(tree["table"]), int(tree["num_shards"]), tree["names"]
-    data = read_verified(store, file, bytes.fromhex(tree["sha256"]))
+def _read_split(store: Store, said: _Table) -> Split:
+    count, names = said.num_shards, said.names
+    data = read_verified(store, said.table, bytes.fromhex(said.sha256))
     width = 0
     if names is None:
         # The column of names is what is left of the file; its width is not said elsewhere.
@@ -290,10 +287,10 @@ def _read_split(store: Store, tree: dict[str, Any]) -> Split:
     split = Split(
         sizes=record["num_samples"],
         index_sha256=record["index_sha256"],
-        names=record["name"] if names is None else str(names),
+        names=record["name"] if names is None else names,
     )
-    if not count or not split.sizes.all() or split.num_samples != tree["num_samples"]:
-        raise ValueError(f"{file} does not hold {tree['num_samples']} samples in full shards")
+    if not count or not split.sizes.all() or split.num_samples != said.num_samples:
+        raise ValueError(f"{said.table} does not hold {said.num_samples} samples in full shards")
     return split
 
 

@@ -123,11 +123,11 @@ def parse_meta(text: bytes, where: str) -> CheckpointMeta:
     """
     tree = READER.tree(text, where)
     if tree.pop("digest", "") != json_digest(tree):
-        raise READER.damaged(where)
+        raise READER.damaged(where, "its digest is not that of its values")
     return READER.build(tree, where)
 
 
-READER = Reader(CheckpointMeta, CheckpointError, "Use another checkpoint.", says_where=False)
+READER = Reader(CheckpointMeta, CheckpointError, "Use another checkpoint.")
 
 
 def read_state(folder: Path, where: str = "") -> CheckpointState:

@@ -120,9 +120,7 @@ def read(store: Store) -> RunRecord:
     return READER.read(store, NAME)
 
 
-READER = Reader(
-    RunRecord, CheckpointError, "Restore it, or start anew with --fresh.", says_where=False
-)
+READER = Reader(RunRecord, CheckpointError, "Restore it, or start anew with --fresh.")
 
 
 def find(

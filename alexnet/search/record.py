@@ -139,9 +139,7 @@ def read(store: Store) -> SearchRecord:
     return READER.read(store, NAME)
 
 
-READER = Reader(
-    SearchRecord, SearchError, "Restore it, or delete it and start anew.", says_where=False
-)
+READER = Reader(SearchRecord, SearchError, "Restore it, or delete it and start anew.")
 
 
 def table(trials: Sequence[Trial]) -> list[str]:

@@ -31,13 +31,13 @@ class Reader(Generic[T]):
     """Reads one kind of document."""
 
     kind: type[T]
-    """A dataclass. If it has a field `schema`, its default is the only one that is read."""
+    """A dataclass."""
     error: type[AlexNetError]
     """Raised for a document that is damaged or of another release."""
     advice: str
     """What to do with one that is damaged; ends the message."""
-    says_where: bool = True
-    """Name the place where text is not JSON."""
+    fixed: tuple[str, ...] = ("schema",)
+    """Fields that say of which kind or release a document is: only their defaults are read."""
 
     def read(self, store: Store, name: str) -> T:
         """A document in a store.
@@ -57,16 +57,18 @@ class Reader(Generic[T]):
         try:
             tree = json.loads(text)
         except ValueError as error:
-            raise self.damaged(where, str(error) if self.says_where else "") from error
+            raise self.damaged(where, str(error)) from error
         if not isinstance(tree, dict):
             raise self.damaged(where, f"must be keys with values, not {type(tree).__name__}")
         for each in dataclasses.fields(cast(Any, self.kind)):
-            if each.name == "schema" and "schema" not in tree:
-                raise self.damaged(where, "schema: missing")
-            if each.name == "schema" and tree["schema"] != each.default:
+            if each.name not in self.fixed:
+                continue
+            if each.name not in tree:
+                raise self.damaged(where, f"{each.name}: missing")
+            if tree[each.name] != each.default:
                 raise self.error(
-                    f"{where}: schema {tree['schema']!r}; this code reads {each.default}. Use the "
-                    "release that wrote it."
+                    f"{where}: {each.name} {tree[each.name]!r}; this code reads {each.default!r}. "
+                    "Use the release that wrote it."
                 )
         return tree
 
@@ -77,7 +79,6 @@ class Reader(Generic[T]):
         except ConfigError as error:
             raise self.damaged(where, str(error)) from error
 
-    def damaged(self, where: str, why: str = "") -> AlexNetError:
+    def damaged(self, where: str, why: str) -> AlexNetError:
         """The error of a document that is not as it was written."""
-        reason = f": {why.rstrip('.')}" if why else ""
-        return self.error(f"{where}: damaged{reason}. {self.advice}")
+        return self.error(f"{where}: damaged: {why.rstrip('.')}. {self.advice}")

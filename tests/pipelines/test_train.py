@@ -160,7 +160,7 @@ def test_a_file_that_is_not_there_is_named(capsys):
 def test_a_manifest_that_is_not_one_is_refused(run_file, tmp_path, capsys):
     (tmp_path / "manifest.json").write_text("{}")
     line = refusal(capsys, run_file, "--set", f"data.url={tmp_path}")
-    assert "format is None, not 'alexnet-shards'" in line
+    assert "damaged: format: missing" in line
 
 
 @pytest.mark.slow
