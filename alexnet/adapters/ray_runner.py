@@ -28,7 +28,7 @@ from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
 from alexnet.runs.checkpoint_store import Checkpoints
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 from alexnet.telemetry.events import Event
 from alexnet.training.coordination import End
 
@@ -42,7 +42,7 @@ SWEEP_S = 5.0
 def train(
     config: RunConfig,
     manifest: Manifest,
-    store: Store,
+    store: ReadableStore,
     *,
     checkpoints: Checkpoints,
     resources: Resources,

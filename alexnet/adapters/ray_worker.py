@@ -16,7 +16,7 @@ from alexnet.adapters import node_metrics
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.runs.checkpoint_store import Checkpoints
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 from alexnet.telemetry.events import Event
 from alexnet.training.coordination import End
 from alexnet.training.loop import Trainer
@@ -122,7 +122,7 @@ class WorkerInputs:
 
     config: RunConfig
     manifest: Manifest
-    store: Store
+    store: ReadableStore
     """Of the data set; reachable from every node."""
     checkpoints: Checkpoints
     mailbox: Any

@@ -19,7 +19,7 @@ from alexnet.dataset import shard_index
 from alexnet.dataset.shard_index import Index
 from alexnet.errors import ConfigError, DataError
 from alexnet.storage.documents import Reader
-from alexnet.storage.store import Store, read_verified
+from alexnet.storage.store import ReadableStore, Store, read_verified
 
 MANIFEST_NAME = "manifest.json"
 """The newest manifest of a folder. A copy of each, `manifest-<digest>.json`, stays."""
@@ -294,7 +294,7 @@ def _read_split(store: Store, said: _Table) -> Split:
     return split
 
 
-def read_index(store: Store, shard: Shard) -> Index:
+def read_index(store: ReadableStore, shard: Shard) -> Index:
     """Index of a shard, checked against the manifest.
 
     Raises:

@@ -12,7 +12,7 @@ from alexnet.dataset.manifest import Split
 from alexnet.dataset.sample_names import member_name
 from alexnet.dataset.shard_index import Index, crc32c
 from alexnet.errors import AlexNetError, DataError
-from alexnet.storage.store import READS, File, Store
+from alexnet.storage.store import File, ReadableStore, read_again
 
 PIECE_BYTES = 8 * 2**20
 """Largest read that is asked for at once, but for single samples that are larger."""
@@ -62,7 +62,7 @@ class Piece(NamedTuple):
 class ShardReader:
     """Reads runs of samples. Safe to share between threads; for one process."""
 
-    def __init__(self, store: Store, split: Split) -> None:
+    def __init__(self, store: ReadableStore, split: Split) -> None:
         self.store, self.split = store, split
         self.ends = np.cumsum(split.sizes, dtype=np.int64)
         """(shards,): position in the split behind each shard's last sample."""
@@ -102,7 +102,7 @@ class ShardReader:
             data = block[offset - begin : offset - begin + length]
             problem = ""
             if crc32c(data) != crc:
-                data, problem = _read_again(file, offset, length, crc)
+                data, problem = _again(file, offset, length, crc)
             samples.append(Encoded(self._base(run.shard) + number, label, data, problem))
         return samples
 
@@ -141,13 +141,19 @@ class ShardReader:
         return file, index
 
 
-def _read_again(file: File, offset: int, length: int, crc: int) -> tuple[bytes, str]:
-    """Bytes that were altered on the way come out right by and by; those in the store do not."""
-    for _ in range(READS):
+def _again(file: File, offset: int, length: int, crc: int) -> tuple[bytes, str]:
+    """The bytes of a sample that were wrong, or why they still are."""
+
+    def read() -> bytes:
         data = file.read(offset, length)
-        if crc32c(data) == crc:
-            return data, ""
-    return b"", f"CRC-32C of the {length} bytes at {offset} is not the index's"
+        if crc32c(data) != crc:
+            raise DataError(f"CRC-32C of the {length} bytes at {offset} is not the index's")
+        return data
+
+    try:
+        return read_again(read), ""
+    except DataError as error:
+        return b"", str(error)
 
 
 def ranges_in_order(ends: NDArray[np.int64], samples: range) -> list[SampleRange]:

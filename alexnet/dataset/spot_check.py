@@ -9,7 +9,7 @@ from alexnet import images
 from alexnet.dataset.manifest import Manifest
 from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 
 READERS = 16
 """Shards looked at at once; a look is mostly waiting for the store."""
@@ -18,7 +18,7 @@ LOOK_S = 30.0
 """After this long no further shard is looked at."""
 
 
-def one_of_each(store: Store, manifest: Manifest) -> tuple[float, str]:
+def one_of_each(store: ReadableStore, manifest: Manifest) -> tuple[float, str]:
     """Read and decode the sample in the middle of each shard.
 
     Returns:

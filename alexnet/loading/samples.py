@@ -24,7 +24,7 @@ from alexnet.errors import AlexNetError, DataError
 from alexnet.loading.batch import Batch
 from alexnet.loading.epoch_plan import EpochPlan, Window, share
 from alexnet.loading.prefetch import ReadAhead
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 from alexnet.telemetry import s3_usage
 from alexnet.telemetry.epoch_ledger import Skipped
 
@@ -45,7 +45,7 @@ class TrainParts(IterableDataset[Any]):
     this one are trained on.
     """
 
-    store: Store
+    store: ReadableStore
     manifest: Manifest
     data: DataConfig
     augment: AugmentConfig
@@ -192,7 +192,7 @@ class Filler:
 class ValidationParts(IterableDataset[Any]):
     """A worker's share of the validation split: every sample once over all workers, in order."""
 
-    store: Store
+    store: ReadableStore
     manifest: Manifest
     data: DataConfig
     batch_size: int

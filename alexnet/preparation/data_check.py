@@ -1,7 +1,6 @@
 """Checks a published data set: compares every digest and, if asked, decodes every image."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from alexnet.preparation.duplicates import SEEN, duplicates, seen
 from alexnet.preparation.image_inspection import examine
 from alexnet.preparation.sources.tar_stream import Walk
 from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
-from alexnet.storage.store import READS, Store
+from alexnet.storage.store import Store, read_again
 
 
 class Part(NamedTuple):
@@ -72,10 +71,7 @@ class ShardCheck:
         """
         try:
             index = manifest.read_index(self.store, part.shard)
-            for _ in range(READS - 1):
-                with suppress(DataError):  # altered on the way, maybe
-                    return self._read(part, index)
-            return self._read(part, index)
+            return read_again(lambda: self._read(part, index))
         except StoreUnavailableError:
             raise
         except (DataError, StoreError) as error:

@@ -23,7 +23,7 @@ from alexnet.errors import ArtifactError
 from alexnet.runs.checkpoint import CheckpointMeta
 from alexnet.runs.run_record import LostWork, RunRecord
 from alexnet.storage.documents import Reader
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 from alexnet.telemetry.epoch_ledger import Ledger
 from alexnet.telemetry.events import Event
 
@@ -216,7 +216,7 @@ def of_run(
     )
 
 
-def digests(store: Store, manifest: Manifest) -> dict[str, tuple[ShardDigest, ...]]:
+def digests(store: ReadableStore, manifest: Manifest) -> dict[str, tuple[ShardDigest, ...]]:
     """The shards of all splits, as their indexes name them.
 
     Raises:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from alexnet.dataset.manifest import Manifest
 from alexnet.dataset.shard_reader import SampleRange, ShardReader
 from alexnet.errors import DataError
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 
 NUM_IMAGES = 8
 
@@ -20,7 +20,7 @@ TOLERANCE = 1e-4
 machine are 0."""
 
 
-def images(store: Store, manifest: Manifest) -> list[bytes]:
+def images(store: ReadableStore, manifest: Manifest) -> list[bytes]:
     """The first files of the validation split.
 
     Raises:

@@ -4,10 +4,14 @@
 """
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from alexnet.errors import DataError
+
+T = TypeVar("T")
 
 READS = 8
 """How often altered bytes are read before they count as lying altered in the store. Where a fifth
@@ -26,8 +30,11 @@ class File(Protocol):
         ...
 
 
-class Store(Protocol):
-    """A flat folder of named files. Instances can be pickled and used in another process."""
+class ReadableStore(Protocol):
+    """What training asks of a store, which may be a cache of one.
+
+    Instances can be pickled and used in another process.
+    """
 
     @property
     def url(self) -> str:
@@ -42,14 +49,6 @@ class Store(Protocol):
         """
         ...
 
-    def num_bytes(self, name: str) -> int:
-        """Size of a file.
-
-        Raises:
-            StoreError: it is missing or cannot be reached.
-        """
-        ...
-
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> File:
         """A file to be read in pieces, all of which are of one version.
 
@@ -57,6 +56,18 @@ class Store(Protocol):
             name: of the file.
             num_bytes: that it must have; checked at the first read.
             sha256: digest of its content, 32 bytes, by which it may be kept nearer.
+
+        Raises:
+            StoreError: it is missing or cannot be reached.
+        """
+        ...
+
+
+class Store(ReadableStore, Protocol):
+    """A flat folder of named files."""
+
+    def num_bytes(self, name: str) -> int:
+        """Size of a file.
 
         Raises:
             StoreError: it is missing or cannot be reached.
@@ -123,18 +134,36 @@ class Store(Protocol):
         ...
 
 
-def read_verified(store: Store, name: str, sha256: bytes) -> bytes:
-    """A whole file whose digest is known; read anew if it was altered on the way.
+def read_verified(store: ReadableStore, name: str, sha256: bytes) -> bytes:
+    """A whole file whose digest is known.
 
     Raises:
         StoreError: it cannot be read.
         DataError: its digest is another one each time, so it lies altered in the store.
     """
-    for _ in range(READS):
+
+    def read() -> bytes:
         data = store.read(name)
         if hashlib.sha256(data).digest() == sha256:
             return data
-    raise DataError(
-        f"{store.url}/{name}: SHA-256 is not the manifest's, so the file was changed after the "
-        "data set was written. Restore it, or prepare the data anew."
-    )
+        raise DataError(
+            f"{store.url}/{name}: SHA-256 is not the manifest's, so the file was changed after the "
+            "data set was written. Restore it, or prepare the data anew."
+        )
+
+    return read_again(read)
+
+
+def read_again(read: Callable[[], T]) -> T:
+    """What `read` gives, once it does not find the bytes altered on the way.
+
+    Args:
+        read: raises `DataError` if they are altered; called at most `READS` times.
+
+    Raises:
+        DataError: they are each time.
+    """
+    for _ in range(READS - 1):
+        with suppress(DataError):
+            return read()
+    return read()

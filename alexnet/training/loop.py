@@ -19,7 +19,7 @@ from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint import CheckpointMeta, CheckpointState
 from alexnet.runs.checkpoint_saver import Saver, retried
 from alexnet.runs.checkpoint_store import Checkpoints
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore
 from alexnet.telemetry.epoch_ledger import Ledger
 from alexnet.telemetry.events import Event, Kind
 from alexnet.training import divergence, learning_rate, optimizer, warm_start
@@ -41,7 +41,7 @@ class Trainer:
         self,
         config: RunConfig,
         manifest: Manifest,
-        store: Store,
+        store: ReadableStore,
         worker: Worker,
         checkpoints: Checkpoints,
     ) -> None:

@@ -14,7 +14,7 @@ from alexnet.registry import onnx_export
 from alexnet.runs import code_version, run_record
 from alexnet.runs.run_record import RunRecord
 from alexnet.storage import folders
-from alexnet.storage.store import Store
+from alexnet.storage.store import ReadableStore, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Inputs:
 
     config: RunConfig
     """With an absolute `cluster.storage_url`, because workers start in another directory."""
-    store: Store
+    store: ReadableStore
     """Of the data; waits for a server that is away as long as training may."""
     manifest: Manifest
     record: RunRecord
@@ -113,7 +113,7 @@ def check_fit(config: RunConfig, manifest: Manifest) -> None:
     steps_and_remainder(manifest.num_samples("train"), config.train.global_batch_size)
 
 
-def data_store(config: RunConfig, folder: str) -> Store:
+def data_store(config: RunConfig, folder: str) -> ReadableStore:
     """The data as training reads it."""
     store = open_store(folder, config.cluster.store_timeout_s)
     if not config.data.cache_gib:

@@ -16,14 +16,14 @@ from pathlib import Path
 from alexnet.adapters.object_store.checks import whole
 from alexnet.dataset.shard_reader import PIECE_BYTES
 from alexnet.errors import DataError
-from alexnet.storage.store import READS, File, Store
+from alexnet.storage.store import File, ReadableStore, read_again
 
 
 @dataclass(frozen=True, slots=True)
 class CachedStore:
     """A store whose shards are kept in a folder once they were read."""
 
-    store: Store
+    store: ReadableStore
     folder: Path
     max_bytes: int
     """Of all shards in the folder; larger ones are not kept."""
@@ -43,38 +43,6 @@ class CachedStore:
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Store.read`."""
         return self.store.read(name, offset, length)
-
-    def num_bytes(self, name: str) -> int:
-        """See `Store.num_bytes`."""
-        return self.store.num_bytes(name)
-
-    def write(self, name: str, data: bytes) -> None:
-        """See `Store.write`."""
-        self.store.write(name, data)
-
-    def create(self, name: str, data: bytes) -> bool:
-        """See `Store.create`."""
-        return self.store.create(name, data)
-
-    def upload(self, path: Path, name: str) -> None:
-        """See `Store.upload`."""
-        self.store.upload(path, name)
-
-    def exists(self, name: str) -> bool:
-        """See `Store.exists`."""
-        return self.store.exists(name)
-
-    def list(self) -> list[str]:
-        """See `Store.list`."""
-        return self.store.list()
-
-    def delete(self, name: str) -> None:
-        """See `Store.delete`."""
-        self.store.delete(name)
-
-    def check_writable(self) -> None:
-        """See `Store.check_writable`."""
-        self.store.check_writable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +77,26 @@ class CachedFile:
             if path.exists():
                 return
             _make_room(self.cache.folder, self.cache.max_bytes - self.num_bytes)
-            for _ in range(READS):
-                if self._copy(partial) == self.sha256:
-                    partial.replace(path)
-                    return
-            partial.unlink()
-        raise DataError(
-            f"{self.cache.url}/{self.name}: SHA-256 is not the index's, so the shard was changed "
-            "after the data set was written. Restore it, or prepare the data anew."
-        )
+            try:
+                read_again(lambda: self._copy(partial))
+            except DataError:
+                partial.unlink()
+                raise
+            partial.replace(path)
 
-    def _copy(self, partial: Path) -> bytes:
-        """Digest of what was written to `partial`."""
+    def _copy(self, partial: Path) -> None:
+        """Write the shard to `partial`, and compare its digest."""
         digest = hashlib.sha256()
         with partial.open("wb") as out:
             for offset in range(0, self.num_bytes, PIECE_BYTES):
                 data = self.file.read(offset, min(PIECE_BYTES, self.num_bytes - offset))
                 digest.update(data)
                 out.write(data)
-        return digest.digest()
+        if digest.digest() != self.sha256:
+            raise DataError(
+                f"{self.cache.url}/{self.name}: SHA-256 is not the index's, so the shard was "
+                "changed after the data set was written. Restore it, or prepare the data anew."
+            )
 
 
 @contextmanager
