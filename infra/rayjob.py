@@ -5,17 +5,18 @@ Job, of which there is one a tick. So a pod that takes the place of a lost one f
 goes on waiting, and `concurrencyPolicy: Forbid` holds for as long as the RayJob runs.
 """
 
-import argparse
-import json
 import os
-import ssl
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import requests
+
+from alexnet.errors import first_line
+from infra import programs
+from infra.processes import ServerError
 
 POLL_S = 15.0
 """How often it is looked how the RayJob is, and how soon a server that is away is asked again."""
@@ -25,14 +26,8 @@ TIMEOUT_S = 30.0
 IDENTITY = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where Kubernetes puts a pod's token, its namespace, and the certificate of its API."""
 
-FOUND, CREATED, THERE_IS_ONE = 200, 201, 409
-
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 """HTTP statuses of a server that may well answer the next request."""
-
-
-class RayJobError(Exception):
-    """Something the user can mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,68 +42,68 @@ class RayJobs:
         """A RayJob as it is now.
 
         Raises:
-            RayJobError: there is none, or this identity may not read it.
+            ServerError: there is none, or this identity may not read it.
         """
-        status, answer = self._ask("GET", f"/{name}")
-        if status != FOUND:
-            raise RayJobError(f"{name}: {_reason(status, answer)}")
-        return answer
+        answer = self._ask("GET", f"/{name}")
+        if answer.status_code != requests.codes.ok:
+            raise _refused(name, answer)
+        return answer.json()
 
     def create(self, rayjob: dict[str, Any]) -> bool:
         """Create a RayJob; False if there is one of that name.
 
         Raises:
-            RayJobError: Kubernetes does not accept it.
+            ServerError: Kubernetes does not accept it.
         """
-        status, answer = self._ask("POST", "", rayjob)
-        if status not in (CREATED, THERE_IS_ONE):
-            raise RayJobError(f"{rayjob['metadata']['name']}: {_reason(status, answer)}")
-        return status == CREATED
+        answer = self._ask("POST", "", rayjob)
+        if answer.status_code not in (requests.codes.created, requests.codes.conflict):
+            raise _refused(rayjob["metadata"]["name"], answer)
+        return answer.status_code == requests.codes.created
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Status and answer of a request, repeated until the server gives one."""
+    def _ask(self, method: str, path: str, body: Any = None) -> requests.Response:
+        """The answer to a request, repeated until the server gives one."""
         namespace = (self.identity / "namespace").read_text().strip()
         url = f"{self.server}/apis/ray.io/v1/namespaces/{namespace}/rayjobs{path}"
-        data = json.dumps(body).encode() if body else None
-        trusted = ssl.create_default_context(cafile=str(self.identity / "ca.crt"))
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
-        )
+        session = requests.Session()
+        session.trust_env = False  # neither its proxies nor its .netrc
         while True:
             # Read anew each time: Kubernetes renews it within the hour.
             token = (self.identity / "token").read_text().strip()
-            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-            request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310
             try:
-                with opener.open(request, timeout=TIMEOUT_S) as answer:
-                    return answer.status, json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code not in TRANSIENT:
-                    return error.code, error.read()
-                reason = f"answers {error.code}"
-            except (urllib.error.URLError, OSError, ValueError) as error:
-                reason = f"does not answer ({getattr(error, 'reason', error)})"
+                answer = session.request(
+                    method,
+                    url,
+                    json=body,
+                    headers={"Authorization": f"Bearer {token}"},
+                    verify=str(self.identity / "ca.crt"),
+                    timeout=TIMEOUT_S,
+                )
+                if answer.status_code not in TRANSIENT:
+                    return answer
+                reason = f"answers {answer.status_code}"
+            except requests.RequestException as error:
+                reason = f"does not answer ({first_line(error)})"
             print(f"rayjob: {self.server} {reason}. It is asked again.", flush=True)
             time.sleep(POLL_S)
 
 
-def _reason(status: int, answer: Any) -> str:
+def _refused(name: str, answer: requests.Response) -> ServerError:
     try:
-        said = json.loads(answer)["message"]
+        said = answer.json()["message"]
     except (ValueError, KeyError, TypeError):
         said = "no reason given"
-    return f"Kubernetes answers {status}: {said}"
+    return ServerError(f"{name}: Kubernetes answers {answer.status_code}: {said}")
 
 
 def server() -> str:
     """URL of Kubernetes' API.
 
     Raises:
-        RayJobError: this is no pod.
+        ServerError: this is no pod.
     """
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     if not host:
-        raise RayJobError("KUBERNETES_SERVICE_HOST is not set: this runs in a pod only.")
+        raise ServerError("KUBERNETES_SERVICE_HOST is not set: this runs in a pod only.")
     host = f"[{host}]" if ":" in host else host
     return f"https://{host}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
 
@@ -143,7 +138,7 @@ def run(rayjobs: RayJobs, template: str, name: str) -> int:
     """Create the RayJob if there is none of that name, and wait; the exit status.
 
     Raises:
-        RayJobError: it cannot be created, or is deleted meanwhile.
+        ServerError: it cannot be created, or is deleted meanwhile.
     """
     if not rayjobs.create(copy_of(rayjobs.get(template), name)):
         print(f"{name}: was created before; waiting for its end", flush=True)
@@ -160,20 +155,17 @@ def run(rayjobs: RayJobs, template: str, name: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.rayjob",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 0 the RayJob has succeeded, 1 it has not, 2 an error to act on.",
+    parser = programs.parser(
+        "rayjob",
+        __doc__,
+        "0 the RayJob has succeeded, 1 it has not, 2 an error to act on, 130 stopped",
     )
     parser.add_argument("template", help="name of the suspended RayJob")
     parser.add_argument("name", help="of the new one")
     args = parser.parse_args(argv)
-    try:
-        return run(RayJobs(server(), IDENTITY), args.template, args.name)
-    except RayJobError as error:
-        print(f"rayjob: {error}", file=sys.stderr)
-        return 2
+    return programs.exit_status(
+        "rayjob", lambda: run(RayJobs(server(), IDENTITY), args.template, args.name)
+    )
 
 
 if __name__ == "__main__":

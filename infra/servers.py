@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from infra.processes import (
     BIN,
@@ -380,12 +380,12 @@ def _program(name: str, install: str) -> str:
 
 def answers(url: str, token: str = "") -> bool:
     """Whether a server gives 200 for a page, to a bearer of the token if there is one."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    session = requests.Session()
+    session.trust_env = False  # neither its proxies nor its .netrc
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=5) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        return session.get(url, headers=headers, timeout=5).ok
+    except requests.RequestException:
         return False
 
 

@@ -20,11 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
 from infra import programs
 from infra.processes import BIN, HOST, Process, free_ports, running
 from infra.programs import ROOT, NotShownError
+from infra.servers import answers
 
 PAGE = ROOT / "docs" / "tutorial.md"
 
@@ -189,7 +188,7 @@ def perform(page: str, made: Path, folder: Path) -> Iterator[tuple[Step, float]]
         with running(name, ["bash", str(script)], folder, env) as terminal:
             if step.until:
                 url = re.sub(r"//[^/]*", f"//{HOST}:{port}", step.until)
-                terminal.wait_until(lambda url=url: _answers(url))  # type: ignore[misc]
+                terminal.wait_until(lambda url=url: answers(url))  # type: ignore[misc]
             else:
                 _watch(step, terminal)
         yield step, time.monotonic() - began
@@ -229,13 +228,6 @@ def _watch(step: Step, terminal: Process) -> None:
     line = missing(step.shown, output)
     if line is not None:
         raise NotShownError(f"line {step.line}: the page shows\n{line}\nand there was\n{output}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.RequestException:
-        return False
 
 
 def main(argv: list[str] | None = None) -> int:

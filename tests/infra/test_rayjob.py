@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from infra import rayjob
+from infra.processes import ServerError
 from tests.manifests import launcher, rendered
 
 TEMPLATE = {
@@ -183,7 +184,8 @@ def test_a_server_that_is_away_is_asked_again(kubernetes, capsys):
     assert rayjob.main(["template", "tick-1"]) == 0
     said = capsys.readouterr().out
     assert "answers 503. It is asked again." in said
-    assert "does not answer (Remote end closed connection" in said
+    assert "does not answer (" in said
+    assert "Remote end closed connection" in said
 
 
 def test_a_rayjob_whose_answer_was_lost_is_not_made_twice(kubernetes, capsys):
@@ -225,7 +227,7 @@ def test_a_renewed_token_is_used(kubernetes):
     rayjobs = rayjob.RayJobs(rayjob.server(), rayjob.IDENTITY)
     token = rayjob.IDENTITY / "token"
     token.write_text("of-yesterday")
-    with pytest.raises(rayjob.RayJobError, match="answers 401: Unauthorized"):
+    with pytest.raises(ServerError, match="answers 401: Unauthorized"):
         rayjobs.get("template")
     token.write_text("of-the-pod")
     assert rayjobs.get("template") == TEMPLATE
