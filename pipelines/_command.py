@@ -18,11 +18,13 @@ EMBEDDED = CONFIGS / "digits.toml"
 """The run of a command without an argument."""
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with the arguments of a command that reads a run's configuration."""
-    made = argparse.ArgumentParser(prog=f"python pipelines/{name}.py", description=description)
-    add_run(made)
-    return made
+def parser(name: str, description: str | None, exit_statuses: str) -> argparse.ArgumentParser:
+    """The parser of `pipelines/NAME.py`."""
+    return argparse.ArgumentParser(
+        prog=f"python pipelines/{name}.py",
+        description=description,
+        epilog=f"Exit status: {exit_statuses}.",
+    )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -79,10 +81,15 @@ def check_max_rejects(share: float) -> None:
         raise ConfigError(f"--max-rejects {share}: must be in [0, 1).")
 
 
-def guarded(name: str, work: Callable[[], int | None]) -> int:
-    """Do the work; print what a user can mend in one line. The exit status, `work`'s if it has."""
+def main(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], int | None],
+    argv: list[str] | None,
+) -> int:
+    """Run a command; print what a user can mend in one line. The exit status, `run`'s if it has."""
+    args, name = parser.parse_args(argv), Path(parser.prog).stem
     try:
-        return work() or 0
+        return run(args) or 0
     except AlexNetError as error:
         complain(name, str(error))
         return 2

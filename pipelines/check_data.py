@@ -20,10 +20,8 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python pipelines/check_data.py",
-        description=__doc__,
-        epilog="Exit status: 0 all is as it was written, 2 it is not, or an error to act on.",
+    parser = _command.parser(
+        "check_data", __doc__, "0 all is as it was written, 2 it is not, or an error to act on"
     )
     parser.add_argument("url", help="folder, s3://bucket/prefix, or a manifest-*.json in one")
     parser.add_argument(
@@ -39,8 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="X",
         help="share of images that may be unusable (%(default)s)",
     )
-    args = parser.parse_args(argv)
-    return _command.guarded("check_data", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("exporter", __doc__)
+    parser = _command.parser(
+        "exporter", __doc__, "0 ended by SIGTERM, 2 an error to act on, 130 ended by Ctrl-C"
+    )
+    _command.add_run(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument(
         "--port", type=int, default=9464, help="port to listen on; 0: any (%(default)s)"
@@ -48,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SECONDS",
         help="how old an answer may be, so that scrapes cost few requests (%(default)s)",
     )
-    parser.epilog = "Exit status: 0 ended by SIGTERM, 2 an error to act on, 130 ended by Ctrl-C."
-    args = parser.parse_args(argv)
-    return _command.guarded("exporter", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python pipelines/prepare_shards.py",
-        description=__doc__,
-        epilog="Exit status: 0 written, 2 an error to act on.",
-    )
+    parser = _command.parser("prepare_shards", __doc__, "0 written, 2 an error to act on")
     parser.add_argument("source", help="folder or tar of images, local or s3://bucket/prefix")
     parser.add_argument(
         "destination", nargs="?", help="empty folder, or s3://bucket/prefix; none to index shards"
@@ -46,8 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--add", action="store_true", help="to the data set that is there, as a new manifest"
     )
-    args = parser.parse_args(argv)
-    return _command.guarded("prepare_shards", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

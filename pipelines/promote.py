@@ -51,11 +51,11 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python pipelines/promote.py",
-        description=__doc__,
-        epilog="Exit status: 0 it is champion, or the one of before is again; 2 an error to act "
-        "on; 3 the rules refuse it; 4 a person has to approve it.",
+    parser = _command.parser(
+        "promote",
+        __doc__,
+        "0 it is champion, or the one of before is again; 2 an error to act "
+        "on; 3 the rules refuse it; 4 a person has to approve it",
     )
     parser.add_argument(
         "version",
@@ -82,8 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         "--rollback", metavar="REASON", help="make the champion of before champion again"
     )
     ways.add_argument("--history", action="store_true", help="show all decisions")
-    args = parser.parse_args(argv)
-    return _command.guarded("promote", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ BUSY = 5
 """Exit status."""
 
 EXIT_STATUSES = (
-    "Exit status: 0 promoted, or nothing is new; 2 an error to act on; 3 refused by the gate, "
+    "0 promoted, or nothing is new; 2 an error to act on; 3 refused by the gate, "
     "or ended by a limit; 4 a person has to approve it; 5 another process is at work; 130 or "
-    "143 stopped by a signal, with a checkpoint."
+    "143 stopped by a signal, with a checkpoint"
 )
 
 
@@ -54,16 +54,15 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("retrain", __doc__)
+    parser = _command.parser("retrain", __doc__, EXIT_STATUSES)
+    _command.add_run(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done, and do nothing"
     )
     parser.add_argument(
         "--require-approval", action="store_true", help="promote only what a person has approved"
     )
-    parser.epilog = EXIT_STATUSES
-    args = parser.parse_args(argv)
-    return _command.guarded("retrain", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("status", __doc__)
-    parser.epilog = "Exit status: 0 shown, 2 an error to act on."
-    args = parser.parse_args(argv)
-    return _command.guarded("status", lambda: run(args))
+    parser = _command.parser("status", __doc__, "0 shown, 2 an error to act on")
+    _command.add_run(parser)
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

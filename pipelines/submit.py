@@ -49,7 +49,8 @@ def _within(config: Path) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("submit", __doc__)
+    parser = _command.parser("submit", __doc__, retrain.EXIT_STATUSES)
+    _command.add_run(parser)
     parser.add_argument(
         "--tick",
         default="",
@@ -59,9 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--require-approval", action="store_true", help="promote only what a person has approved"
     )
-    parser.epilog = retrain.EXIT_STATUSES
-    args = parser.parse_args(argv)
-    return _command.guarded("submit", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python pipelines/sync_tracking.py",
-        description=__doc__,
-        epilog="Exit status: 0 delivered, 2 an error to act on.",
-    )
+    parser = _command.parser("sync_tracking", __doc__, "0 delivered, 2 an error to act on")
     parser.add_argument("run", help="folder of the run, local or s3://bucket/prefix/NAME")
     parser.add_argument(
         "--timeout",
@@ -38,8 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="S",
         help="wait so long for an MLflow that does not answer (%(default)s)",
     )
-    args = parser.parse_args(argv)
-    return _command.guarded("sync_tracking", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

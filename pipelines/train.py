@@ -29,19 +29,20 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("train", __doc__)
+    parser = _command.parser(
+        "train",
+        __doc__,
+        "0 trained and registered, 2 an error to act on, 130 or 143 stopped by a "
+        "signal, with a checkpoint",
+    )
+    _command.add_run(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="begin a new run, though one is not finished"
     )
     parser.add_argument(
         "--check", action="store_true", help="look at all that it needs, and train nothing"
     )
-    parser.epilog = (
-        "Exit status: 0 trained and registered, 2 an error to act on, 130 or 143 stopped by a "
-        "signal, with a checkpoint."
-    )
-    args = parser.parse_args(argv)
-    return _command.guarded("train", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

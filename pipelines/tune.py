@@ -26,7 +26,10 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = _command.parser("tune", __doc__)
+    parser = _command.parser(
+        "tune", __doc__, "0 the best is written, 2 an error to act on, 130 or 143 stopped"
+    )
+    _command.add_run(parser)
     parser.add_argument(
         "--space",
         type=Path,
@@ -38,9 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         "--out", type=Path, metavar="FILE", help="write the best configuration here, too"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the trials, and train nothing")
-    parser.epilog = "Exit status: 0 the best is written, 2 an error to act on, 130 or 143 stopped."
-    args = parser.parse_args(argv)
-    return _command.guarded("tune", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

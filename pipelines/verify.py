@@ -20,18 +20,15 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python pipelines/verify.py",
-        description=__doc__,
-        epilog="Exit status: 0 all of it holds, 2 an error to act on, 3 something does not hold.",
+    parser = _command.parser(
+        "verify", __doc__, "0 all of it holds, 2 an error to act on, 3 something does not hold"
     )
     parser.add_argument("version", help="number or alias of the version")
     _command.add_config_options(parser)
     parser.add_argument(
         "--full", action="store_true", help="read every shard and compare its SHA-256"
     )
-    args = parser.parse_args(argv)
-    return _command.guarded("verify", lambda: run(args))
+    return _command.main(parser, run, argv)
 
 
 if __name__ == "__main__":

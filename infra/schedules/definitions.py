@@ -4,6 +4,7 @@ Dagster decides when, keeps the history, and shows it. What is done is `pipeline
 any other scheduler could call as well.
 """
 
+import argparse
 import json
 import os
 import re
@@ -56,7 +57,8 @@ def configuration() -> RunConfig:
     Raises:
         ConfigError: a key or value breaks a rule.
     """
-    parser = _command.parser("submit", None)
+    parser = argparse.ArgumentParser()
+    _command.add_run(parser)
     return _command.config(parser.parse_known_args(arguments())[0])
 
 
