@@ -52,11 +52,9 @@ class Following(Protocol):
 
     def next(self, patience_s: float) -> Epoch | Ended | None:
         """What it says next; None if that takes longer."""
-        ...
 
     def stop(self) -> None:
         """End it if it has not ended, with a checkpoint."""
-        ...
 
 
 class _Trial(tune.Trainable):

@@ -13,19 +13,15 @@ class Aliases(Protocol):
 
     def aliases(self) -> dict[str, int]:
         """Number of the version that each alias is set on."""
-        ...
 
     def has(self, numbers: Collection[int | None]) -> bool:
         """Whether all of these versions exist."""
-        ...
 
     def set_alias(self, alias: str, number: int | None) -> None:
         """Set an alias on a version, or take it away."""
-        ...
 
     def tell(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
         """Write tags on a version, and texts beside it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

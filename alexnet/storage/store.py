@@ -27,7 +27,6 @@ class File(Protocol):
         Raises:
             StoreError: it was deleted, replaced or cut since, or cannot be reached.
         """
-        ...
 
 
 class ReadableStore(Protocol):
@@ -39,7 +38,6 @@ class ReadableStore(Protocol):
     @property
     def url(self) -> str:
         """Where it is: an absolute path, or `s3://bucket/prefix`."""
-        ...
 
     def read(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes `offset` to `offset + length` of a file, or to its end.
@@ -47,7 +45,6 @@ class ReadableStore(Protocol):
         Raises:
             StoreError: the file is missing, shorter than asked for, or cannot be reached.
         """
-        ...
 
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> File:
         """A file to be read in pieces, all of which are of one version.
@@ -60,7 +57,6 @@ class ReadableStore(Protocol):
         Raises:
             StoreError: it is missing or cannot be reached.
         """
-        ...
 
 
 class Store(ReadableStore, Protocol):
@@ -72,7 +68,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: it is missing or cannot be reached.
         """
-        ...
 
     def write(self, name: str, data: bytes) -> None:
         """Put a small file in place whole: a reader sees the old one or the new one.
@@ -80,7 +75,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: it cannot be written.
         """
-        ...
 
     def create(self, name: str, data: bytes) -> bool:
         """Put a small file in place if there is none of that name; of several at once, one does.
@@ -91,7 +85,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: it cannot be written.
         """
-        ...
 
     def upload(self, path: Path, name: str) -> None:
         """Put a local file in place whole, in bounded memory.
@@ -99,7 +92,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: it cannot be written.
         """
-        ...
 
     def exists(self, name: str) -> bool:
         """Whether the file is there.
@@ -107,7 +99,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: the store cannot be reached.
         """
-        ...
 
     def list(self) -> list[str]:
         """Names of all files, sorted; none where there is no folder yet.
@@ -115,7 +106,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: the store cannot be reached.
         """
-        ...
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where there is none.
@@ -123,7 +113,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: it cannot be removed.
         """
-        ...
 
     def check_writable(self) -> None:
         """Write and remove a probe.
@@ -131,7 +120,6 @@ class Store(ReadableStore, Protocol):
         Raises:
             StoreError: this identity may not write or not remove here, or there is no room.
         """
-        ...
 
 
 def read_verified(store: ReadableStore, name: str, sha256: bytes) -> bytes:
