@@ -8,6 +8,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from alexnet.errors import DataError
@@ -29,14 +30,66 @@ class Member(NamedTuple):
     length: int
 
 
-class Window(io.RawIOBase):
-    """A part of a file in a store as a seekable file."""
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a tar lies: a whole file of a store, or a part of one."""
 
-    def __init__(self, store: Store, name: str, offset: int, length: int) -> None:
+    store: Store
+    name: str
+    """Of the file."""
+    offset: int
+    """Of the tar's first byte in the file."""
+    length: int
+
+    def __str__(self) -> str:
+        """What messages call it."""
+        return f"{self.store.url}/{self.name}" + (f" at byte {self.offset}" if self.offset else "")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes `offset` to `offset + count` of the tar, which must be there.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        return self.store.read(self.name, self.offset + offset, count)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say of what `tarfile` does not read why that is.
+
+        Raises:
+            DataError: for any error of `tarfile`.
+        """
+        try:
+            yield
+        except tarfile.TarError as error:
+            if self.length and self.read(0, min(6, self.length)).startswith(COMPRESSED):
+                raise DataError(f"{self}: a compressed tar. Decompress it first.") from error
+            if "unexpected end" in str(error):
+                raise self.cut() from error
+            raise DataError(f"{self}: not an uncompressed tar: {error}.") from error
+
+    def check_end(self, end: int) -> None:
+        """Ask for the two blocks of zeros behind the last member, which ends at `end` in the tar.
+
+        Raises:
+            DataError: they are not there.
+        """
+        wanted = 2 * tarfile.BLOCKSIZE
+        if self.length - end < wanted or self.read(end, wanted).strip(b"\0"):
+            raise self.cut()
+
+    def cut(self) -> DataError:
+        """The error of a tar that is not whole."""
+        return DataError(f"{self}: the tar is cut: it ends too early. Copy it again.")
+
+
+class Window(io.RawIOBase):
+    """A tar as a seekable file."""
+
+    def __init__(self, extent: Extent) -> None:
         super().__init__()
-        self._store, self._name = store, name
-        self._begin, self._length = offset, length
-        self._at, self._buffer_at, self._buffer = 0, 0, b""
+        self._extent, self._at, self._buffer_at, self._buffer = extent, 0, 0, b""
 
     def readable(self) -> bool:
         """Yes."""
@@ -47,30 +100,26 @@ class Window(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Position in the window."""
+        """Position in the tar."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move; nothing is read."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._extent.length}[whence]
         self._at = base + offset
         return self._at
 
     def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        """Fill `target` as far as the window goes."""
-        data = self._next(len(target))
-        target[: len(data)] = data
-        return len(data)
-
-    def _next(self, count: int) -> bytes:
-        count = max(0, min(count, self._length - self._at))
+        """Fill `target` as far as the tar goes."""
+        left = self._extent.length - self._at
+        count = max(0, min(len(target), left))
         inside = self._at - self._buffer_at
-        if not 0 <= inside <= len(self._buffer) - count:
-            wanted = min(max(count, BUFFER_BYTES), self._length - self._at)
-            self._buffer = self._store.read(self._name, self._begin + self._at, wanted)
+        if count and not 0 <= inside <= len(self._buffer) - count:
+            self._buffer = self._extent.read(self._at, min(max(count, BUFFER_BYTES), left))
             self._buffer_at, inside = self._at, 0
         self._at += count
-        return self._buffer[inside : inside + count]
+        target[:count] = self._buffer[inside : inside + count]
+        return count
 
 
 def members(
@@ -89,67 +138,13 @@ def members(
         DataError: it is not an uncompressed tar, or is cut.
     """
     total = store.num_bytes(name) - offset if length is None else length
-    window = Window(store, name, offset, total)
-    with (
-        explained(store, name, offset, total),
-        tarfile.open(fileobj=window, mode="r:") as tar,
-    ):
+    extent = Extent(store, name, offset, total)
+    with extent.explained(), tarfile.open(fileobj=Window(extent), mode="r:") as tar:
         for member in tar:
             if member.offset_data + member.size > total:
-                raise _cut(store, name, offset)
+                raise extent.cut()
             if member.isfile():
                 yield Member(member.name, offset + member.offset_data, member.size)
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
         end = tar.offset
-    check_end(store, name, offset, total, end)
-
-
-@contextmanager
-def explained(store: Store, name: str, offset: int, total: int) -> Iterator[None]:
-    """Say of what `tarfile` does not read why that is.
-
-    Args:
-        store: that holds the file.
-        name: of the file.
-        offset: where the tar begins in it.
-        total: length of the tar.
-
-    Raises:
-        DataError: for any error of `tarfile`.
-    """
-    try:
-        yield
-    except tarfile.TarError as error:
-        where = _where(store, name, offset)
-        if total and store.read(name, offset, min(6, total)).startswith(COMPRESSED):
-            raise DataError(f"{where}: a compressed tar. Decompress it first.") from error
-        if "unexpected end" in str(error):
-            raise _cut(store, name, offset) from error
-        raise DataError(f"{where}: not an uncompressed tar: {error}.") from error
-
-
-def check_end(store: Store, name: str, offset: int, total: int, end: int) -> None:
-    """Ask for the two blocks of zeros behind the last member.
-
-    Args:
-        store: that holds the file.
-        name: of the file.
-        offset: where the tar begins in it.
-        total: length of the tar.
-        end: of its last member, in the tar.
-
-    Raises:
-        DataError: they are not there.
-    """
-    wanted = 2 * tarfile.BLOCKSIZE
-    if total - end < wanted or store.read(name, offset + end, wanted).strip(b"\0"):
-        raise _cut(store, name, offset)
-
-
-def _where(store: Store, name: str, offset: int) -> str:
-    return f"{store.url}/{name}" + (f" at byte {offset}" if offset else "")
-
-
-def _cut(store: Store, name: str, offset: int) -> DataError:
-    where = _where(store, name, offset)
-    return DataError(f"{where}: the tar is cut: it ends too early. Copy it again.")
+    extent.check_end(end)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from alexnet.dataset.shard_reader import PIECE_BYTES
-from alexnet.preparation.sources.tar_scan import check_end, explained
+from alexnet.preparation.sources.tar_scan import Extent
 from alexnet.storage.store import Store
 
 SLICE_BYTES = 2**16
@@ -31,9 +31,9 @@ class Walk:
     """One pass over a tar. When it has ended, `sha256` is the digest of the whole file."""
 
     def __init__(self, store: Store, name: str) -> None:
-        self._store, self._name = store, name
-        self.where = f"{store.url}/{name}"
         self.num_bytes = store.num_bytes(name)
+        self._extent = Extent(store, name, 0, self.num_bytes)
+        self.where = str(self._extent)
         self.sha256 = b""
         self._hash, self._at = hashlib.sha256(), 0
         self._piece, self._used = b"", 0
@@ -46,7 +46,7 @@ class Walk:
             DataError: it is not an uncompressed tar, or is cut.
         """
         with (
-            explained(self._store, self._name, 0, self.num_bytes),
+            self._extent.explained(),
             tarfile.open(fileobj=self, mode="r|", bufsize=SLICE_BYTES) as tar,  # type: ignore[call-overload]
         ):
             for member in tar:
@@ -57,7 +57,7 @@ class Walk:
                     yield Content(member.name, member.offset_data, member.size, data)
                 tar.members.clear()  # it would keep all of them
             end = tar.offset
-        check_end(self._store, self._name, 0, self.num_bytes, end)
+        self._extent.check_end(end)
         while self.read(PIECE_BYTES):
             pass
         self.sha256 = self._hash.digest()
@@ -66,7 +66,7 @@ class Walk:
         """The next bytes of the file, at most `count`, none at its end; what `tarfile` asks for."""
         if self._used == len(self._piece):
             length = min(PIECE_BYTES, self.num_bytes - self._at)
-            self._piece = self._store.read(self._name, self._at, length) if length else b""
+            self._piece = self._extent.read(self._at, length) if length else b""
             self._at += length
             self._used = 0
             self._hash.update(self._piece)
