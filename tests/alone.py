@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.training.loop import Trainer
-from alexnet.training.worker import LocalWorker
 from pipelines.steps import run_inputs, run_session, training
 from pipelines.steps.stop_request import StopRequest
+from tests.local_worker import LocalWorker
 
 
 @dataclass

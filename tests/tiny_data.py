@@ -16,7 +16,7 @@ from alexnet.loading.samples import TrainParts
 from alexnet.runs import run_record
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training.loop import Trainer
-from alexnet.training.worker import LocalWorker
+from tests.local_worker import LocalWorker
 
 NUM_TRAIN, NUM_VAL, NUM_CLASSES = 103, 29, 3  # primes: nothing divides them
 SIDE_PX = 64

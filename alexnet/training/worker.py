@@ -1,10 +1,9 @@
-"""The interface between the loop and its launcher (a Protocol), and a single-process one.
+"""The interface between the loop and its launcher (a Protocol).
 
-The loop never imports Ray: `alexnet/adapters/ray_worker.py` has a worker for it, and `LocalWorker`
-runs the same loop alone, which is what tests do.
+The loop never imports Ray: `alexnet/adapters/ray_worker.py` has the worker for it, and tests run
+the same loop in one process.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -58,50 +57,3 @@ class Worker(Protocol):
 
     def publish(self, event: Event) -> None:
         """Tell whoever watches; only rank 0 calls it."""
-
-
-@dataclass
-class LocalWorker:
-    """A worker that is alone."""
-
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    rank: int = 0
-    world_size: int = 1
-    events: list[Event] = field(default_factory=list)
-    """What was published."""
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model itself: there is nobody to average with."""
-        return model
-
-    def all_reduce(self, values: Tensor) -> Tensor:
-        """The values themselves."""
-        return values
-
-    def gather(self, items: list[Any]) -> list[Any]:
-        """The items themselves."""
-        return items
-
-    def broadcast(self, item: Any) -> Any:
-        """The item itself."""
-        return item
-
-    def relay(self, orders: int) -> int:
-        """The orders themselves."""
-        return orders
-
-    def stop_requested(self) -> bool:
-        """Never: there is nobody to ask."""
-        return False
-
-    def preempted(self) -> bool:
-        """Never: nobody takes this machine away."""
-        return False
-
-    def node_metrics(self) -> dict[str, float]:
-        """None: whoever runs one process watches it."""
-        return {}
-
-    def publish(self, event: Event) -> None:
-        """Keep the event."""
-        self.events.append(event)

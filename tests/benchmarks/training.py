@@ -22,8 +22,8 @@ from alexnet.loading.data_loader import training_batches
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training.loop import Trainer
 from alexnet.training.meter import Meter
-from alexnet.training.worker import LocalWorker
 from pipelines._command import EMBEDDED
+from tests.local_worker import LocalWorker
 
 
 def network_alone(trainer, steps):

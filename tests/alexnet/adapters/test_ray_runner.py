@@ -21,7 +21,7 @@ from alexnet.runs import checkpoint
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training.evaluation import Normalizer, evaluate
 from alexnet.training.loop import Trainer
-from alexnet.training.worker import LocalWorker
+from tests.local_worker import LocalWorker
 from tests.tiny_data import NUM_VAL, spoil, tiny_run, train_alone
 from tests.waiting import wait_until
 

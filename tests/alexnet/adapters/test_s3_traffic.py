@@ -8,8 +8,8 @@ from alexnet.errors import StoreError
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.telemetry import s3_usage
 from alexnet.training.loop import Trainer
-from alexnet.training.worker import LocalWorker
 from tests.alexnet.adapters.chaos_proxy import chaos_proxy
+from tests.local_worker import LocalWorker
 from tests.tiny_data import tiny_run
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.errors import DataError
 from alexnet.telemetry.epoch_ledger import Ledger, Skipped
-from alexnet.training.worker import LocalWorker
+from tests.local_worker import LocalWorker
 from tests.tiny_data import StopsAt, tiny_run, train_alone
 
 BAD = [5, 40, 41, 99]

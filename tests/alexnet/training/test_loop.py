@@ -15,7 +15,7 @@ from alexnet.telemetry import event_journal
 from alexnet.training.coordination import Control
 from alexnet.training.loop import Trainer
 from alexnet.training.meter import Meter
-from alexnet.training.worker import LocalWorker
+from tests.local_worker import LocalWorker
 from tests.tiny_data import NUM_CLASSES, StopsAt, tiny_run, train_alone
 
 STEPS = 2 * (103 // 12)

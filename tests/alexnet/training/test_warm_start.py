@@ -13,7 +13,7 @@ from alexnet.errors import CheckpointError, ConfigError, DataError
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.training import warm_start
 from alexnet.training.loop import Trainer
-from alexnet.training.worker import LocalWorker
+from tests.local_worker import LocalWorker
 from tests.tiny_data import tiny_run
 
 
