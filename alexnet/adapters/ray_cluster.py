@@ -81,6 +81,7 @@ def connect() -> None:
             # laptop's interfaces, whatever address it is given.
             ray_constants.ENABLE_RAY_CLUSTER = False
             os.environ.update(_code())  # which all of it inherits; a runtime_env starts later
+            os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody takes this node away
             # A laptop may have one core; two workers then share it.
             cpus = max(CPU_WORKERS, os.cpu_count() or 1)
             ray.init(

@@ -1,32 +1,35 @@
 """Runs a training on Ray Train: starts the workers, restarts them after failures, stops them."""
 
+import functools
 import math
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.train
-import ray.train.torch
 from ray._private.state import state as ray_state
 from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
-from ray.train import FailureConfig, ScalingConfig, UserCallback
+from ray.train import FailureConfig, ScalingConfig
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alexnet import background
 from alexnet.adapters import ray_events
 from alexnet.adapters.ray_cluster import Resources
+from alexnet.adapters.ray_controller import Failures, ProcessGroup, failed, user_error
 from alexnet.adapters.ray_mailbox import Mailbox
 from alexnet.adapters.ray_worker import WorkerInputs, train_on_worker
 from alexnet.config import RunConfig
 from alexnet.dataset.manifest import Manifest
-from alexnet.errors import AlexNetError, ClusterError, StoreUnavailableError
+from alexnet.errors import ClusterError
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.storage.store import ReadableStore
 from alexnet.telemetry.events import Event
@@ -118,11 +121,6 @@ def _free_placement_groups() -> None:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
 
 
-def failed(reason: str) -> Event:
-    """The event that workers are to start again."""
-    return Event(kind="failed", step=0, steps=0, epoch=0.0, text=reason)
-
-
 def _fit(inputs: WorkerInputs, resources: Resources, stop: threading.Event) -> End:
     """One life of Ray Train's controller."""
     settings, mailbox = inputs.config.cluster, inputs.mailbox
@@ -149,7 +147,7 @@ def _end(result: "Future[Any]") -> End:
     try:
         end: End = result.result().return_value
     except ray.train.TrainingFailedError as error:
-        cause = _user_error(error)
+        cause = user_error(error)
         if cause:
             raise cause from error
         reason = str(error).strip().splitlines()[-1]
@@ -160,13 +158,15 @@ def _end(result: "Future[Any]") -> End:
     return end
 
 
-def _trainer(inputs: WorkerInputs, resources: Resources, folder: str) -> Any:
+def _trainer(inputs: WorkerInputs, resources: Resources, folder: str) -> "_Trainer":
     settings = inputs.config.cluster
     low, high = resources.min_workers, resources.max_workers
-    return ray.train.torch.TorchTrainer(
-        train_on_worker,  # type: ignore[arg-type]
-        train_loop_config={"inputs": inputs},
-        torch_config=ray.train.torch.TorchConfig(timeout_s=int(settings.hang_timeout_s)),
+    return _Trainer(
+        # Not as `train_loop_config`, which the controller gets too and would import torch for.
+        functools.partial(train_on_worker, inputs),
+        backend_config=ProcessGroup(
+            "nccl" if resources.use_gpu else "gloo", settings.hang_timeout_s
+        ),
         # Type checkers see the configuration that this one has replaced.
         scaling_config=ScalingConfig(  # type: ignore[call-arg]
             num_workers=low if low == high else (low, high),  # type: ignore[arg-type]
@@ -182,62 +182,16 @@ def _trainer(inputs: WorkerInputs, resources: Resources, folder: str) -> Any:
             name="train",
             storage_path=folder,
             failure_config=FailureConfig(max_failures=settings.max_failures),
-            callbacks=[_Failures(inputs.mailbox)],  # type: ignore[list-item]
+            callbacks=[Failures(inputs.mailbox)],  # type: ignore[list-item]
         ),
     )
 
 
-def _user_error(error: BaseException) -> AlexNetError | None:
-    """The error a user can mend inside Ray's wrappings, if there is one."""
-    return next((item for item in _unwrapped(error) if isinstance(item, AlexNetError)), None)
+class _Trainer(DataParallelTrainer):
+    """Ray Train without two actors that cost each start seconds, and that we have no use for."""
 
-
-def _unwrapped(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that Ray has wrapped in it, outermost first."""
-    seen: list[Any] = [error]
-    for item in seen:  # grows while it is walked
-        yield item
-        wrapped = [getattr(item, name, None) for name in _WRAPPINGS]
-        seen += [inner for inner in wrapped if isinstance(inner, BaseException)]
-        seen += list((getattr(item, "worker_failures", None) or {}).values())
-
-
-_WRAPPINGS = ("controller_failure", "_base_exc", "cause", "__cause__")
-
-
-@dataclass
-class _Failures(UserCallback):
-    """Tells of failures, and ends the run at once on what no restart mends: wrong or missing data.
-
-    Ray would restart the workers `max_failures` times into the same error. An exception out of
-    this callback ends the run. A store that does not answer is left to the restarts.
-    """
-
-    mailbox: Any
-
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Any]) -> None:
-        del run_context
-        for failure in worker_exceptions.values():
-            cause = _user_error(failure)
-            if cause and not isinstance(cause, StoreUnavailableError):
-                raise cause
-        # Where one is gone, the others fail too, and earlier: theirs is not the reason.
-        reasons = {rank: _reason(failure) for rank, failure in sorted(worker_exceptions.items())}
-        own = {rank: reason for rank, reason in reasons.items() if reason != ECHO}
-        rank, reason = next(iter((own or reasons).items()))
-        self.mailbox.put.remote(failed(f"worker {rank}: {reason}"))
-
-
-ECHO = "lost the connection to another worker"
-
-
-def _reason(failure: BaseException) -> str:
-    """Why a worker failed, in one short line."""
-    cause = _user_error(failure)
-    *_, innermost = _unwrapped(failure)
-    if any(isinstance(error, ray.exceptions.RayActorError) for error in _unwrapped(failure)):
-        return "its process or its node died"
-    text = str(cause or innermost).strip()
-    if any(word in text for word in ("gloo", "NCCL", "Connection closed by peer")):
-        return ECHO
-    return next(iter(text.splitlines()), repr(innermost))[:200]
+    def _create_default_callbacks(self) -> list[Any]:
+        # One serves Ray Data. The other is named by `_free_placement_groups`.
+        unused = (DatasetsCallback, PlacementGroupCleanerCallback)
+        made = super()._create_default_callbacks()
+        return [each for each in made if not isinstance(each, unused)]

@@ -129,17 +129,18 @@ class WorkerInputs:
     """Handle of the actor that passes events to the driver."""
 
 
-def train_on_worker(inputs: dict[str, WorkerInputs]) -> End:
-    """What Ray Train runs on each worker; Ray hands over nothing but a dict."""
-    loop, context = inputs["inputs"], ray.train.get_context()
-    config = loop.config
+def train_on_worker(inputs: WorkerInputs) -> End:
+    """What Ray Train runs on each worker."""
+    config, context = inputs.config, ray.train.get_context()
     worker = RayWorker(
         context.get_world_rank(),
         context.get_world_size(),
         ray.train.torch.get_device(),
-        loop.mailbox,
+        inputs.mailbox,
         config.cluster.hang_timeout_s,
     )
-    if worker.device.type == "cpu":
+    if worker.device.type == "cuda":
+        torch.cuda.set_device(worker.device)
+    else:
         torch.set_num_threads(max(1, config.cluster.cpus_per_worker))
-    return Trainer(config, loop.manifest, loop.store, worker, loop.checkpoints).run()
+    return Trainer(config, inputs.manifest, inputs.store, worker, inputs.checkpoints).run()

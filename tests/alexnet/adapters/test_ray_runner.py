@@ -11,7 +11,7 @@ import ray
 from ray.util.placement_group import placement_group, placement_group_table
 from ray.util.state import list_actors
 
-from alexnet.adapters import ray_cluster, ray_events, ray_runner
+from alexnet.adapters import ray_cluster, ray_controller, ray_events, ray_runner
 from alexnet.adapters.object_store import open_store
 from alexnet.config import ClusterConfig
 from alexnet.dataset import manifest as manifests
@@ -221,11 +221,11 @@ def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tiny_u
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (RuntimeError("[/x/gloo/pair.cc:545] Read error: reset by peer"), ray_runner.ECHO),
+        (RuntimeError("[/x/gloo/pair.cc:545] Read error: reset by peer"), ray_controller.ECHO),
         (ray.exceptions.ActorDiedError(), "its process or its node died"),
         (StoreUnavailableError("s3://b/x: does not answer.\nmore"), "s3://b/x: does not answer."),
         (ValueError(), "ValueError()"),
     ],
 )
 def test_a_failure_has_a_reason_of_one_line(failure, reason):
-    assert ray_runner._reason(failure) == reason
+    assert ray_controller.reason(failure) == reason
