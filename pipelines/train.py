@@ -5,6 +5,7 @@ A run that was begun by the same command and not finished is gone on with.
 
 import argparse
 import sys
+from importlib import import_module
 from pathlib import Path
 
 if not __package__:  # run as a file: the packages beside it, whatever else is installed
@@ -15,16 +16,33 @@ from pipelines import _command
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked, train and register; the exit status."""
-    from alexnet.adapters import console
-    from pipelines.steps import preflight, run_inputs, training
-    from pipelines.steps.stop_request import StopRequest
+    from alexnet import background
+    from alexnet.adapters import console, ray_cluster
 
-    output = console.opened()
+    config, output = _command.config(args), console.opened()
     if args.check:
-        return preflight.run(_command.config(args), output.say)
-    inputs = run_inputs.prepare(_command.config(args), fresh=args.fresh)
-    stop = StopRequest(output.say)
-    return 0 if training.run(inputs, stop, output) else 128 + stop.signal
+        from pipelines.steps import preflight
+
+        return preflight.run(config, output.say)
+    from pipelines.steps import run_inputs
+
+    inputs = run_inputs.prepare(config, fresh=args.fresh)
+    # Torch and MLflow take seconds, and so does a cluster of this machine's own.
+    loaded = background.begin("load", _load)
+    with ray_cluster.connected():
+        loaded.result()
+        from pipelines.steps import training
+        from pipelines.steps.stop_request import StopRequest
+
+        stop = StopRequest(output.say)
+        return 0 if training.run(inputs, stop, output) else 128 + stop.signal
+
+
+def _load() -> None:
+    import_module("pipelines.steps.training")
+    from alexnet.adapters import mlflow_connection
+
+    mlflow_connection.prepare_database()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The MLflow server of a command: its address, timeouts, a write test, errors in one line."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -62,6 +63,15 @@ def connect() -> None:
     """
     calm()
     mlflow.set_tracking_uri(tracking_uri())
+
+
+def prepare_database() -> None:
+    """Make the tables of a new SQLite database, which takes seconds; what fails will fail later."""
+    with contextlib.suppress(TrackingError):
+        connect()
+        if tracking_uri().startswith("sqlite"):
+            with errors(tracking_uri()):
+                MlflowClient().search_experiments(max_results=1)
 
 
 def share() -> None:

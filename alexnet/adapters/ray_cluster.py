@@ -135,7 +135,10 @@ def disconnect() -> None:
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """`connect` for a block, and `disconnect` at its end."""
+    """`connect` for a block, and `disconnect` at its end; inside another such block, nothing."""
+    if ray.is_initialized():
+        yield
+        return
     connect()
     try:
         yield

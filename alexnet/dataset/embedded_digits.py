@@ -5,9 +5,14 @@ Digits"; 8 x 8 pixels with 17 grey levels.
 """
 
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from alexnet import images, seeds
 from alexnet.dataset import shard_writer
@@ -41,11 +46,19 @@ def write(store: Store) -> Manifest:
     return shard_writer.write_dataset(store, "digits", classes, splits, SAMPLES_PER_SHARD)
 
 
+def scanned() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Scans (N, 64) in [0, 16], and their digits (N,), as scikit-learn's `load_digits` has them.
+
+    From its file, because to import scikit-learn takes longer than all else that a first run does.
+    """
+    package = Path(cast(str, cast(ModuleSpec, find_spec("sklearn")).origin)).parent
+    table = np.loadtxt(package / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return table[:, :-1], table[:, -1].astype(np.int64)
+
+
 def samples() -> Iterator[Sample]:
     """All of them, in an order that is the same each time."""
-    from sklearn.datasets import load_digits
-
-    scans, labels = load_digits(return_X_y=True)
+    scans, labels = scanned()
     for number in seeds.generator(0, "digits").permutation(len(labels)):
         grey = scans[number].reshape(8, 8) / 16
         large = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)

@@ -14,12 +14,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from alexnet.errors import AlexNetError, DataError
 from alexnet.loading.batch import Batch
 from alexnet.loading.epoch_plan import share
+from alexnet.loading.prefetch import PARTS_AHEAD
 from alexnet.loading.samples import TrainParts, ValidationParts
 from alexnet.telemetry import s3_usage
 from alexnet.telemetry.epoch_ledger import Skipped
-
-PARTS_AHEAD = 4
-"""Parts of steps that each loader process may have ready before they are asked for."""
 
 
 def training_batches(parts: TrainParts, *, pin_memory: bool = False) -> Iterator[list[Batch]]:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from alexnet.dataset.shard_reader import Encoded, Piece, ShardReader
 from alexnet.loading.epoch_plan import Window
 
+PARTS_AHEAD = 4
+"""Parts of steps that each loader process may have ready before they are asked for."""
+
 
 @dataclass
 class _Coming:

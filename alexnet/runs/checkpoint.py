@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-import torch
-from torch import Tensor
-
 from alexnet.config import json_digest
 from alexnet.errors import CheckpointError
 from alexnet.storage.documents import Reader
@@ -62,9 +59,10 @@ class CheckpointMeta:
 
 def snapshot(state: CheckpointState) -> CheckpointState:
     """A copy on the CPU that training does not change any more."""
+    import torch
 
     def copied(item: Any) -> Any:
-        if isinstance(item, Tensor):
+        if isinstance(item, torch.Tensor):
             return item.detach().to("cpu", copy=True)
         if isinstance(item, dict):
             return {key: copied(value) for key, value in item.items()}
@@ -79,6 +77,8 @@ def write(folder: Path, meta: CheckpointMeta, state: CheckpointState) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
+    import torch
+
     try:
         with (folder / STATE).open("wb") as file:  # a path would hide why writing failed
             torch.save(state, file)
@@ -140,6 +140,8 @@ def read_state(folder: Path, where: str = "") -> CheckpointState:
     Raises:
         CheckpointError: the checkpoint is incomplete or damaged.
     """
+    import torch
+
     meta, path = read_meta(folder), folder / STATE
     place = f"{where or folder}/{STATE}"
     if not path.exists() or _digest(path) != meta.sha256:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from alexnet.config import RunConfig
-from alexnet.loading.data_loader import PARTS_AHEAD
 from alexnet.loading.epoch_plan import share
+from alexnet.loading.prefetch import PARTS_AHEAD
 
 GIB = 2**30
 

@@ -10,7 +10,6 @@ from alexnet.dataset import embedded_digits
 from alexnet.dataset import manifest as manifests
 from alexnet.dataset.manifest import MANIFEST_NAME, Manifest
 from alexnet.loading.epoch_plan import steps_and_remainder
-from alexnet.registry import onnx_export
 from alexnet.runs import code_version, run_record
 from alexnet.runs.run_record import RunRecord
 from alexnet.storage import folders
@@ -107,6 +106,8 @@ def check_fit(config: RunConfig, manifest: Manifest) -> None:
         DataError: they do not fit.
     """
     if config.registry.onnx:
+        from alexnet.registry import onnx_export
+
         onnx_export.check_installed()
     manifests.check_classes(manifest, config.model.num_classes)
     manifest.split("val")

@@ -385,6 +385,7 @@ def watched(job_cluster, mlflow_url, s3, tmp_path_factory):
 
 @pytest.mark.slow
 @needs_prometheus
+@pytest.mark.proof
 def test_every_panel_has_data_of_the_run(watched):
     last = {}
     for panel, target in QUERIES:

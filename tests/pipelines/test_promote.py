@@ -21,7 +21,7 @@ from tests.conftest import use_s3
 from tests.registry import new_version, trained_run
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ class Promoting(Commands):
 
 
 @pytest.fixture
-def model(mlflow_on_postgres, on_cluster, s3_env, bucket_url, monkeypatch, capfd):
+def model(mlflow_on_postgres, s3_env, bucket_url, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_on_postgres)
     return Promoting(bucket_url, capfd)
 
@@ -164,6 +164,7 @@ def test_where_approval_is_required_a_person_has_the_last_word(model, runs):
     assert (status, model.aliases()["champion"]) == (0, 1)
 
 
+@pytest.mark.proof
 def test_an_approval_is_not_good_against_another_champion(model, runs):
     weak, strong = runs
     for run in (weak, strong, strong):

@@ -169,6 +169,7 @@ def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
     assert records.read(model.store) == []
 
 
+@pytest.mark.proof
 def test_a_signal_stops_it_with_a_checkpoint_and_the_next_call_goes_on(model):
     stopped = model.start(*LONG)
     wait_for(stopped, r"step=16/")
@@ -191,6 +192,7 @@ def test_a_training_that_takes_too_long_is_ended_and_not_begun_again(model):
     assert "skip: retraining 1 had the same data, configuration and code: too long" in said
 
 
+@pytest.mark.proof
 def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
     warm = ("--set=retrain.warm_start=true", *LEARNS)
     assert model(*warm)[0] == 0
@@ -246,7 +248,19 @@ def check_page(page, name):
     assert begun < decided < ended <= time.time()
 
 
-def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, capfd):
+def check_lines(said):
+    """Each line of a retraining is JSON, and what it has cost is in one of them."""
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
+    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
+    assert run == "tiny-retraining-0001"
+    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
+    assert re.search(r"^cost        [\d.]+ USD: workers [\d.]+ USD$", closing, re.M)
+
+
+def test_status_and_the_exporter_show_champion_retrainings_decisions_and_costs(
+    model, capfd, monkeypatch
+):
     show = model.arguments()
     assert status_command.main(show) == 0
     assert capfd.readouterr().out == (
@@ -255,7 +269,13 @@ def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, 
         "next        no retrain.schedule\n\nretrainings\n  none\n\n"
         "decisions\nnothing was decided yet\n"
     )
-    model(*LEARNS, "--set=price.per_worker_hour=3600")
+    with monkeypatch.context() as patch:
+        patch.setenv("ALEXNET_LOG", "json")
+        _, said = model(*LEARNS, "--set=price.per_worker_hour=3600")
+    check_lines(said)
+    (only,) = records.read(model.store)
+    assert 0 < only.cost < 2 * (only.ended_ms - only.begun_ms) / 1000
+    assert only.currency == "USD"
     with held(model) as holder:
         assert status_command.main(show) == 0
         with scraped(model) as page:
@@ -269,21 +289,7 @@ def test_status_and_the_exporter_show_champion_retrainings_and_decisions(model, 
     assert "version 1 promoted, champion 1, by " in said
 
 
-def test_what_it_has_cost_is_written_down_and_all_that_is_said_may_be_json(model, monkeypatch):
-    monkeypatch.setenv("ALEXNET_LOG", "json")
-    _, said = model("--set=price.per_worker_hour=3600", "--set=price.currency=EUR")
-    lines = [json.loads(line) for line in said.splitlines()]
-    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
-    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
-    assert run == "tiny-retraining-0001"
-    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
-    assert re.search(r"^cost        [\d.]+ EUR: workers [\d.]+ EUR$", closing, re.M)
-    (only,) = records.read(model.store)
-    seconds = (only.ended_ms - only.begun_ms) / 1000
-    assert 0 < only.cost < 2 * seconds
-    assert only.currency == "EUR"
-
-
+@pytest.mark.proof
 def test_one_that_a_person_has_to_approve_waits_and_then_goes_on(model):
     status, _ = model("--require-approval", *LEARNS)
     assert (status, model.outcomes) == (4, ["waits for approval"])

@@ -79,6 +79,7 @@ def test_a_job_that_failed_is_tried_again_under_another_name(model):
     assert set(model.jobs) == {model.job, f"{model.job}-try2"}
 
 
+@pytest.mark.proof
 def test_sigterm_stops_the_job_with_a_checkpoint(model):
     caller = model.submit("--set=train.epochs=200", "--set=train.log_every_steps=1")
     for line in caller.stdout:

@@ -15,6 +15,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.storage.lease import Lease
@@ -22,6 +23,7 @@ from alexnet.telemetry import prometheus_metrics
 from alexnet.telemetry.cost import money
 from infra.processes import free_ports
 from pipelines import sync_tracking, train
+from pipelines.steps import run_inputs
 from tests.commands import RARE, ROOT, TINY, TWO_WORKERS
 
 
@@ -248,18 +250,16 @@ def steps_of(client, run, key):
 
 @pytest.mark.slow
 def test_a_run_that_somebody_works_on_is_left_alone(on_cluster, run_file, tmp_path, capsys):
-    assert train.main([run_file, "--set=run.name=busy", "--set=train.epochs=1"]) == 0
+    inputs = run_inputs.prepare(config_file.load(Path(run_file), ["run.name=busy"]))
     run = tmp_path / "runs" / "busy"
-    record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(record | {"status": "RUNNING"}))
+    inputs.record.write(open_store(str(run)))
     held = Lease(open_store(str(run)))
     held.take("busy")
-    capsys.readouterr()
     commands = [
         [sys.executable, str(ROOT / "pipelines" / "sync_tracking.py"), str(run)],
         [
             *(sys.executable, str(ROOT / "pipelines" / "train.py"), run_file),
-            *("--set=run.name=busy", "--set=train.epochs=1"),
+            "--set=run.name=busy",
         ],
     ]
     for command in commands:

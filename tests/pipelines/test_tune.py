@@ -190,6 +190,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     assert (status, "best     trial" in said, "epoch 1:" in said) == (0, True, False)
 
 
+@pytest.mark.proof
 @pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_with_the_epochs_that_it_had(tuning, tracked):
     tuning.space.write_text(SPACE.replace("trials = 4", "trials = 2"))

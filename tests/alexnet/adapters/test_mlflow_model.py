@@ -139,6 +139,7 @@ print(json.dumps(list(answer["probabilities"])))
 """
 
 
+@pytest.mark.proof
 def test_an_environment_with_only_its_requirements_loads_the_champion_and_agrees(
     registered, model, mlflow_url, folder, tmp_path
 ):

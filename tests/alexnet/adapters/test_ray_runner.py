@@ -204,7 +204,7 @@ def test_altered_data_stops_the_run_at_once_with_its_name(train, tiny_url, tmp_p
     shutil.copytree(tiny_url, folder)
     spoil(folder, range(40, 60))
     with pytest.raises(DataError, match=r"train-000002\.tar: .*CRC-32C .*data\.max_bad_share"):
-        train(str(folder))
+        train(str(folder), cluster={"num_workers": 1})
 
 
 def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tiny_url, tmp_path):
@@ -212,7 +212,7 @@ def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tiny_u
     small.parent.mkdir()
     small.symlink_to("/dev/full")
     with pytest.raises(StoreError, match="step-00000016"):
-        train(tiny_url, epochs=2)
+        train(tiny_url, cluster={"num_workers": 1}, epochs=2)
     checkpoints = Checkpoints(open_store(str(tmp_path / "run")), 3)
     assert checkpoints.steps() == [8]
     assert checkpoints.newest(lambda meta, where: None, print)[0].step == 8

@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import numpy as np
+from sklearn.datasets import load_digits
+
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import embedded_digits, manifest
 
@@ -16,3 +19,10 @@ def test_it_has_1797_digits_in_two_splits_and_all_classes(tmp_path):
             labels.update(manifest.read_index(store, shard).samples["label"].tolist())
         assert set(labels) == set(range(10))
     assert made.classes == tuple("0123456789")
+
+
+def test_its_digits_are_those_that_scikit_learn_loads():
+    for found, expected in zip(
+        embedded_digits.scanned(), load_digits(return_X_y=True), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
