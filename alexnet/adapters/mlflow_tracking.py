@@ -18,6 +18,7 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
@@ -34,6 +35,9 @@ RETRY_S = 2.0
 
 AT_ONCE = 1000
 """Metrics in a request; MLflow's limit."""
+
+SAME_MOMENT = 3
+"""How often what collides with another run's is tried again."""
 
 EVENTS_AT_ONCE = 100
 """Events that are sent together, when several wait: a request takes as long for one."""
@@ -274,5 +278,13 @@ def _log_dataset(client: Any, run_id: str, record: RunRecord) -> None:
         source_type="s3" if record.data_url.startswith("s3://") else "local",
         source=json.dumps({"uri": f"{record.data_url}/{MANIFEST_NAME}"}),
     )
-    tag = InputTag("mlflow.data.context", "training")
-    client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+    for attempt in range(SAME_MOMENT + 1):
+        try:
+            client.log_inputs(run_id, datasets=inputs)
+        except MlflowException as error:
+            # Another run has entered the same data in this moment; MLflow looks and then writes.
+            if "constraint" not in str(error) or attempt == SAME_MOMENT:
+                raise
+        else:
+            return

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import mlflow
 import pytest
@@ -157,3 +158,21 @@ def test_without_the_variable_it_is_mlflows_own_default(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("RAY_JOB_ID", raising=False)
     assert tracking_uri() == "sqlite:///mlflow.db"
+
+
+def test_runs_of_the_same_data_that_begin_at_once_are_all_tracked(tiny, tiny_url, tmp_path, start):
+    config, uri = tiny_run(tiny_url), f"sqlite:///{tmp_path}/mlflow.db"
+    start(uri).finish(new_record(config, tiny[1], "first"))  # makes the tables
+    data = dataclasses.replace(tiny[1], digest="d" * 64)
+    records = [new_record(config, data, f"run-{number}") for number in range(8)]
+    together = threading.Barrier(len(records))
+
+    def begin(record):
+        tracked = TrackedRun(record, print)
+        together.wait()
+        tracked.start()
+        return tracked.run_id
+
+    with ThreadPoolExecutor(len(records)) as threads:
+        runs = [MlflowClient(uri).get_run(each) for each in threads.map(begin, records)]
+    assert {run.inputs.dataset_inputs[0].dataset.digest for run in runs} == {"d" * 36}
