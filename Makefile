@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/
+# Two test files at a time; each of the two has servers and a Ray cluster of its own.
+BESIDE := --numprocesses=2 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help train test quick proof check format stack schedule rehearsal drills audit docs links tutorial clean
@@ -14,10 +16,10 @@ train: $(VENV)/train  ## train on the embedded digits, and register the model
 	$(RUN)python pipelines/train.py
 
 test: $(VENV)/dev  ## what proves the code and needs no GPU
-	$(RUN)python -m pytest
+	$(RUN)python -m pytest $(BESIDE)
 
-quick: $(VENV)/dev  ## the tests that start no server
-	$(RUN)python -m pytest -m "not slow and not photos and not proof"
+quick: $(VENV)/dev  ## the tests of alexnet/ and pipelines/ that start no server
+	$(RUN)python -m pytest $(BESIDE) --ignore=tests/infra --ignore=tests/docs -m "not slow and not photos and not proof"
 
 proof: $(VENV)/dev  ## the long proofs, with a table at the end: drills, rehearsal, tutorial, all kills
 	$(RUN)python -m pytest -m proof

@@ -25,6 +25,8 @@ PHOTOS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 def pytest_configure():
     os.environ.update(servers.LOOPBACK_ONLY)  # Ray reads it when it is imported
+    if "PYTEST_XDIST_WORKER" in os.environ:  # of several, which leave each other a core
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -101,6 +101,6 @@ assert not heavy, heavy
 
 
 def test_the_help_of_commands_imports_nothing_heavy():
-    paths = [str(path) for path in SCRIPTS if "def main(" in path.read_text()]
+    paths = [str(path) for path in SCRIPTS if path.stem[0] != "_"]
     assert len(paths) == 11
     subprocess.run([sys.executable, "-c", HELP, *paths], check=True, capture_output=True)

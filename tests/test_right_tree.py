@@ -68,7 +68,13 @@ def git(folder, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("joins", [False, True], ids=["own cluster", "a cluster that was there"])
+@pytest.mark.parametrize(
+    "joins",
+    [
+        pytest.param(False, id="own cluster"),
+        pytest.param(True, id="a cluster that was there", marks=pytest.mark.proof),
+    ],
+)
 def test_a_training_is_of_its_own_clone_from_any_folder(joins, other_clone, tmp_path, request):
     clone, commit = other_clone
     address = {"RAY_ADDRESS": request.getfixturevalue("job_cluster").gcs_address} if joins else {}

@@ -95,6 +95,7 @@ def test_a_job_brings_every_tracked_file_that_it_needs(checkout, pattern):
     assert needed <= names(packed(checkout))
 
 
+@pytest.mark.slow
 def test_a_job_leaves_data_and_runs_behind_and_no_folder_of_the_code_that_is_named_alike(
     checkout, tmp_path
 ):

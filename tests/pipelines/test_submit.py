@@ -34,6 +34,8 @@ class Model:
             f"--set=registry.model_name={self.name}",
             f"--set=cluster.storage_url=s3://checkpoints/{self.name}",
             "--set=model.width=0.05",
+            "--set=cluster.num_workers=1",
+            "--set=data.loader_processes=0",
         ]
 
     def submit(self, *more):
@@ -70,6 +72,7 @@ def test_two_calls_for_a_tick_wait_for_one_job_and_a_third_does_not_ask_again(mo
     assert s3.secret_key not in json.dumps(model.jobs)
 
 
+@pytest.mark.proof
 def test_a_job_that_failed_is_tried_again_under_another_name(model):
     for _ in range(2):
         failing = model.submit("--set=data.url=s3://datasets/nothing-is-here")

@@ -90,7 +90,7 @@ def test_a_promotion_that_is_killed_before_any_request_leaves_a_champion_and_is_
     assert (len(seen) - decided) * every > 5
 
 
-@pytest.mark.parametrize("rounds", [8, pytest.param(50, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", [4, pytest.param(50, marks=pytest.mark.proof)])
 def test_of_two_that_promote_at_once_one_wins(processes, model, rounds):
     mover = promoter.reconciler(model)
     for _ in range(rounds):

@@ -276,6 +276,7 @@ def test_what_is_no_run_cannot_be_delivered(tmp_path, capsys):
     assert "--timeout -1: must be 0 or more" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_job_without_a_tracker_is_refused(run_file, monkeypatch, capsys):
     monkeypatch.setenv("RAY_JOB_ID", "01000000")
     assert "MLFLOW_TRACKING_URI is not set" in refusal(capsys, run_file)

@@ -28,7 +28,7 @@ from tests.commands import Commands
 from tests.waiting import wait_until
 
 SPACE = """
-trials = 4
+trials = 3
 reduction = 2
 
 [space]
@@ -151,7 +151,7 @@ def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_t
 def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_killed(
     tuning, tracked
 ):
-    tuning.space.write_text(SPACE.replace("trials = 4", "trials = 3"))
+    tuning.space.write_text(SPACE)
     slow = ("--set=train.epochs=30", "--set=optim.learning_rate=0.001")
     process = tuning.start(*slow)
     tuning.wait(process, lambda known: known.trials[0].epochs)
@@ -193,7 +193,7 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
 @pytest.mark.proof
 @pytest.mark.slow
 def test_a_search_that_was_stopped_goes_on_with_the_epochs_that_it_had(tuning, tracked):
-    tuning.space.write_text(SPACE.replace("trials = 4", "trials = 2"))
+    tuning.space.write_text(SPACE.replace("trials = 3", "trials = 2"))
     slow = ("--set=train.epochs=20", "--set=optim.learning_rate=0.001")
 
     def stop():
@@ -252,7 +252,7 @@ def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
 def test_dry_run_shows_the_trials_and_writes_nothing(tuning):
     status, said = tuning("--dry-run")
     assert status == 0
-    assert said.splitlines()[0].endswith("4 trials to run")
+    assert said.splitlines()[0].endswith("3 trials to run")
     assert "1e+30" in said
     assert not (tuning.storage / "_search").exists()
 

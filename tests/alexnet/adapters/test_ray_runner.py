@@ -161,7 +161,7 @@ def test_who_waits_for_workers_is_told_and_a_watcher_that_fails_keeps_nobody_fro
 ):
     monkeypatch.setattr(ray_events, "PATIENCE_S", 1.0)
     events = []
-    other_job = ray.remote(num_cpus=1)(Occupant).remote()
+    other_job = ray.remote(num_cpus=2)(Occupant).remote()
     ray.get(other_job.is_there.remote())
 
     def fail(event):
@@ -172,9 +172,9 @@ def test_who_waits_for_workers_is_told_and_a_watcher_that_fails_keeps_nobody_fro
             ray.kill(other_job)
         events.append(event)
 
-    _, _, end = train(tiny_url, (fail, watch), epochs=2)
+    _, _, end = train(tiny_url, (fail, watch), cluster={"num_workers": 1}, epochs=2)
     assert end == "done"
-    assert "waiting for 2 workers; the cluster has 1 CPUs free" in events[0].text
+    assert "waiting for 1 workers; the cluster has 0 CPUs free" in events[0].text
     assert [event.step for event in events if event.kind == "evaluated"] == [8, 16]
 
 

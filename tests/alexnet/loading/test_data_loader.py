@@ -62,6 +62,7 @@ def layouts(draw):
     }
 
 
+@pytest.mark.slow
 @given(layouts(), st.data())
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

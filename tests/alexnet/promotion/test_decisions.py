@@ -91,6 +91,7 @@ def test_decisions_are_read_as_they_were_made(log):
     assert log.read() == made
 
 
+@pytest.mark.slow
 def test_of_many_that_decide_at_once_one_does(log):
     outcomes = []
     barrier = threading.Barrier(8)

@@ -55,6 +55,7 @@ def share_promoted(gained, lost, images=4000):
     return sum(promoted(*pair(rng, images, gained, lost)) for _ in range(TRIALS)) / TRIALS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [0.01, 0.1, 0.2])
 def test_of_two_equal_models_the_second_is_promoted_in_at_most_5_percent_of_cases(
     short_interval, changed
@@ -63,6 +64,7 @@ def test_of_two_equal_models_the_second_is_promoted_in_at_most_5_percent_of_case
     assert share_promoted(changed / 2, changed / 2) <= 0.05 + CHANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changed", "power"), [(0.1, 0.95), (0.2, 0.8)])
 def test_a_gain_of_two_points_on_4000_images_is_promoted_in_most_cases(
     short_interval, changed, power

@@ -33,6 +33,7 @@ def evaluated(run, network, share, monkeypatch):
     return len(shares), work.predictions(reversed(shares), "w")
 
 
+@pytest.mark.slow
 def test_it_is_what_training_measured(run, network, monkeypatch):
     _, found = evaluated(run, network, 512, monkeypatch)
     assert len(found.label) == NUM_VAL

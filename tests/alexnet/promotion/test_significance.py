@@ -19,6 +19,7 @@ def test_mcnemar_is_the_binomial_test_of_the_images_that_changed_sides(gained, l
     assert float(mcnemar(np.array(gained), np.array(lost))) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.05, 0.01])
 def test_mcnemar_errs_in_no_more_cases_than_the_level_however_many_images_changed_sides(level):
     for changed in range(1, 1500):
@@ -40,6 +41,7 @@ def test_holm_rejects_what_stepping_down_rejects(p_values):
     assert (adjusted <= 1).all()
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_gain_as_often_as_it_says():
     rng, images = np.random.default_rng(0), 1000
     held = 0

@@ -59,6 +59,7 @@ def register_anew(folder):
     lineage_of(folder).write_bytes(changed.to_json())
 
 
+@pytest.mark.slow
 def test_what_was_made_passes(folder):
     assert check(folder).files == artifact.digests(folder)
 

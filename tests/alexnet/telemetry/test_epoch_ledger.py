@@ -40,6 +40,7 @@ def test_columns_add_up_and_name_what_was_skipped(spoilt_run, tmp_path):
         assert len(ledger.skipped) >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 8, 11])
 def test_a_resumed_epoch_has_the_account_of_a_whole_one(spoilt_run, tmp_path, steps):
     undisturbed, resumed = LocalWorker(), LocalWorker()

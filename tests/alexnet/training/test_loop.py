@@ -37,6 +37,7 @@ def weights(trainer):
     return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
 
 
+@pytest.mark.slow
 def test_a_run_learns_three_colours_and_reports_it(train, tiny_url):
     worker = LocalWorker()
     trainer = train(tiny_run(tiny_url, epochs=8), worker=worker)
@@ -56,6 +57,7 @@ def test_the_first_loss_is_that_of_a_guess(train):
     assert first.metrics["train/loss"] == pytest.approx(math.log(NUM_CLASSES), abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 5, 8, 9, 15])
 def test_a_run_stopped_at_any_step_goes_on_from_it_to_the_same_bits(train, steps):
     undisturbed = train(folder="undisturbed")
@@ -81,6 +83,7 @@ class Preempted(LocalWorker):
         return self.steps_left <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 5, 8])
 def test_before_its_node_is_taken_away_a_run_leaves_a_checkpoint_and_goes_on_from_it(
     train, monkeypatch, step

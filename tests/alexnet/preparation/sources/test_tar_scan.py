@@ -13,6 +13,7 @@ from alexnet.preparation.sources.tar_scan import members
 from tests.tars import Memory, archives, tar_of
 
 
+@pytest.mark.slow
 @given(archives, st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
 def test_members_are_those_of_tarfile(files, style):
     data = tar_of(files, style)
