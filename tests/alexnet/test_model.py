@@ -111,6 +111,7 @@ def test_input_is_normalised_and_keeps_channels_last():
     assert made.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_twenty_images_are_learnt_by_heart():
     torch.manual_seed(0)
     network = AlexNet(num_classes=5, width=0.1, dropout=0.0, image_px=64)

@@ -160,6 +160,7 @@ def test_without_the_variable_it_is_mlflows_own_default(monkeypatch):
     assert tracking_uri() == "sqlite:///mlflow.db"
 
 
+@pytest.mark.slow
 def test_runs_of_the_same_data_that_begin_at_once_are_all_tracked(tiny, tiny_url, tmp_path, start):
     config, uri = tiny_run(tiny_url), f"sqlite:///{tmp_path}/mlflow.db"
     start(uri).finish(new_record(config, tiny[1], "first"))  # makes the tables

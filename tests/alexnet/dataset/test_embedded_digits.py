@@ -3,7 +3,7 @@
 from collections import Counter
 
 import numpy as np
-from sklearn.datasets import load_digits
+import pytest
 
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import embedded_digits, manifest
@@ -21,7 +21,10 @@ def test_it_has_1797_digits_in_two_splits_and_all_classes(tmp_path):
     assert made.classes == tuple("0123456789")
 
 
+@pytest.mark.slow
 def test_its_digits_are_those_that_scikit_learn_loads():
+    from sklearn.datasets import load_digits
+
     for found, expected in zip(
         embedded_digits.scanned(), load_digits(return_X_y=True), strict=True
     ):

@@ -1,5 +1,6 @@
 """Parts put end to end, and a number that tells sets of samples apart."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ def test_the_checksum_of_a_batch_is_that_of_its_parts_in_any_order(samples, cut,
     assert checksum(whole) == sum(checksum(part) for part in parts)
 
 
+@pytest.mark.slow
 def test_neighbouring_samples_have_checksums_that_do_not_collide():
     one = [checksum(torch.tensor([i])) for i in range(20_000)]
     assert len(set(one)) == len(one)

@@ -74,6 +74,7 @@ def test_a_global_batch_is_the_same_for_any_number_of_workers_and_loaders(
     assert ids_of_step(plan, step, world_size, loaders) == ids_of_step(plan, step, 1, 0)
 
 
+@pytest.mark.slow
 @given(plans(max_streams=80), st.data())
 def test_an_epoch_resumed_again_and_again_on_other_workers_is_the_undisturbed_one(plan, data):
     resumed = []

@@ -72,7 +72,7 @@ def test_a_champion_that_was_taken_away_by_hand_has_no_predecessor():
     assert decisions.current_aliases(made) == AliasTargets(None, None)
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def log(request, tmp_path):
     place = str(tmp_path / "log") if request.param == "local" else None
     return DecisionLog(open_store(place or request.getfixturevalue("bucket_url")))

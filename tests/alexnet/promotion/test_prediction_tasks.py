@@ -42,6 +42,7 @@ def test_it_is_what_training_measured(run, network, monkeypatch):
     assert found.manifest_digest == run.manifest.digest
 
 
+@pytest.mark.slow
 def test_shares_in_any_order_are_the_whole(run, network, monkeypatch):
     _, whole = evaluated(run, network, 512, monkeypatch)
     number, found = evaluated(run, network, 7, monkeypatch)

@@ -69,6 +69,7 @@ def test_a_lease_that_is_renewed_is_not_taken_by_another_process(store):
     mine.release()
 
 
+@pytest.mark.slow
 def test_a_lease_of_another_machine_that_is_not_renewed_runs_out_and_says_how_far_it_was(store):
     holder(store)
     mine = Lease(store, pytest.fail)
@@ -95,6 +96,7 @@ def test_a_lease_that_changes_is_held_whatever_its_holders_clock_says(store):
         mine.take("run x")
 
 
+@pytest.mark.slow
 def test_what_was_reached_is_kept_by_who_goes_on(store):
     holder(store)
     mine = Lease(store, pytest.fail)
@@ -103,6 +105,7 @@ def test_what_was_reached_is_kept_by_who_goes_on(store):
     mine.release()
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_lease_runs_out(store):
     store.write(NAME, b"not json")
     mine = Lease(store, pytest.fail)

@@ -28,6 +28,7 @@ def ledgers(worker):
     return [event.ledger for event in worker.events if event.ledger]
 
 
+@pytest.mark.slow
 def test_columns_add_up_and_name_what_was_skipped(spoilt_run, tmp_path):
     worker = LocalWorker()
     train_alone(*spoilt_run, tmp_path, worker)
