@@ -32,7 +32,7 @@ YIQ = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.
 YIQ_TO_RGB = np.linalg.inv(YIQ)
 
 _scratch = threading.local()
-"""Images between two steps of the warp. Memory that is asked for anew for every image costs a fifth
+"""Images between two steps of the warp. Memory that is allocated for every image costs a fifth
 of the time, because the C library hands it back to the system in between."""
 
 Floats = NDArray[np.float64]

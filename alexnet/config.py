@@ -402,7 +402,7 @@ class RetrainConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PriceConfig:
-    """What a training is reckoned to cost (`alexnet/telemetry/cost.py`); without a price it is not.
+    """Prices to estimate the cost of a training by (`alexnet/telemetry/cost.py`); 0: no estimate.
 
     Look them up in your provider's list: they differ by region and by contract.
     """

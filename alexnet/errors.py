@@ -11,7 +11,7 @@ def first_line(error: BaseException) -> str:
 
 
 class AlexNetError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix."""
 
 
 class ConfigError(AlexNetError):
@@ -47,11 +47,11 @@ class PromotionError(AlexNetError):
 
 
 class RetrainingError(AlexNetError):
-    """A retraining cannot be gone on with."""
+    """A retraining cannot be resumed."""
 
 
 class SearchError(AlexNetError):
-    """A search cannot be gone on with, or has nothing to show."""
+    """A search cannot be resumed, or has nothing to show."""
 
 
 class LeaseError(AlexNetError):

@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 
 
 class ServerError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix."""
 
 
 def free_ports(count: int) -> list[int]:

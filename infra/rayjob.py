@@ -2,7 +2,7 @@
 
 It is what the CronJob of retraining runs, in a pod. The new RayJob is named after the Kubernetes
 Job, of which there is one a tick. So a pod that takes the place of a lost one finds its RayJob and
-goes on waiting, and `concurrencyPolicy: Forbid` holds for as long as the RayJob runs.
+continues waiting, and `concurrencyPolicy: Forbid` holds for as long as the RayJob runs.
 """
 
 import os
@@ -67,7 +67,7 @@ class RayJobs:
         session = requests.Session()
         session.trust_env = False  # neither its proxies nor its .netrc
         while True:
-            # Read anew each time: Kubernetes renews it within the hour.
+            # Read again each time: Kubernetes renews it within the hour.
             token = (self.identity / "token").read_text().strip()
             try:
                 answer = session.request(

@@ -226,7 +226,7 @@ def _kill(place: Stage, number: int) -> None:
 
 
 def _second_beside(place: Stage, number: int) -> None:
-    """When the next try has gone on, one that is started by hand says who is at work."""
+    """When the next try has resumed, one that is started by hand says who is at work."""
     killed = place.driver()
 
     def again() -> bool:

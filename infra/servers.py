@@ -92,7 +92,7 @@ class RayHead:
     """Ray's list of all nodes' metrics, for Prometheus."""
     process: Process
     access: Mapping[str, str] = field(repr=False)
-    """Variables of whoever may use it: nodes, drivers and submitters."""
+    """Variables that nodes, drivers and submitters need."""
 
 
 @contextmanager

@@ -37,7 +37,7 @@ NOTHING = 404
 
 
 class WatchError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix."""
 
 
 @dataclass(slots=True)

@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.history:
         print(decisions.history(log.read()))
         return 0
-    told = promotion.notifier(config.registry.on_decision, print)
-    reconciler = AliasReconciler(registry, log, told, print)
+    notify = promotion.notifier(config.registry.on_decision, print)
+    reconciler = AliasReconciler(registry, log, notify, print)
     if args.rollback:
         return promotion.roll_back(reconciler, registry, args.rollback, dry_run=args.dry_run)
     request = promotion.PromotionRequest(

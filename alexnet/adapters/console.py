@@ -83,12 +83,12 @@ class JsonLines(Console):
         if event.kind == "nodes":
             return
         place = {"step": event.step, "steps": event.steps, "epoch": round(event.epoch, 4)}
-        told = {
+        fields = {
             **(place if event.steps else {}),
             "metrics": {key: _finite(value) for key, value in event.metrics.items()},
             "text": event.text,
         }
-        print(_object(event.kind, self.run, event.time_ms, **told), file=self._stream, flush=True)
+        print(_object(event.kind, self.run, event.time_ms, **fields), file=self._stream, flush=True)
 
 
 def opened() -> Console:
@@ -111,11 +111,11 @@ def complain(command: str, text: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def _object(kind: str, run: str = "", time_ms: int | None = None, **told: Any) -> str:
+def _object(kind: str, run: str = "", time_ms: int | None = None, **fields: Any) -> str:
     """One line; what is empty is left out."""
     now_s = time.time() if time_ms is None else time_ms / 1000
     when = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
-    known = {"run": run, "kind": kind, **told}
+    known = {"run": run, "kind": kind, **fields}
     filled = {key: value for key, value in known.items() if value not in ("", {})}
     return json.dumps({"time": when.replace("+00:00", "Z"), **filled}, ensure_ascii=False)
 

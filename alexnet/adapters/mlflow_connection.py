@@ -19,7 +19,7 @@ from alexnet.errors import TrackingError, TrackingUnavailableError, first_line
 DEFAULT_URI = "sqlite:///mlflow.db"
 """MLflow's own default, so that a plain `mlflow ui` in the same folder finds the runs."""
 
-CALM = {
+DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -48,9 +48,9 @@ def tracking_uri() -> str:
     return uri or DEFAULT_URI
 
 
-def calm() -> None:
-    """Apply `CALM`, and keep MLflow's own lines out of ours."""
-    for name, value in CALM.items():
+def quiet_defaults() -> None:
+    """Apply `DEFAULTS`, and keep MLflow's own lines out of ours."""
+    for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -61,7 +61,7 @@ def connect() -> None:
     Raises:
         TrackingError: `MLFLOW_TRACKING_URI` must be set here.
     """
-    calm()
+    quiet_defaults()
     mlflow.set_tracking_uri(tracking_uri())
 
 
@@ -87,10 +87,10 @@ def share() -> None:
 
 
 NOT_THERE = "RESOURCE_DOES_NOT_EXIST: "
-"""How a server's word begins."""
+"""How a server's message begins."""
 
 
-def mended(error: Exception, uri: str) -> TrackingError:
+def translated(error: Exception, uri: str) -> TrackingError:
     """What requests, SQLAlchemy or MLflow raised, in one line."""
     if isinstance(error, TrackingError):
         return error
@@ -112,7 +112,7 @@ def errors(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise mended(error, uri) from error
+        raise translated(error, uri) from error
 
 
 def check_writable(settings: RegistryConfig) -> str:
@@ -125,7 +125,7 @@ def check_writable(settings: RegistryConfig) -> str:
         TrackingError: MLflow does not answer, or refuses.
     """
     uri = tracking_uri()
-    calm()
+    quiet_defaults()
     with errors(uri):
         mlflow.set_tracking_uri(uri)
         client: Any = MlflowClient(uri)

@@ -13,7 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from alexnet.adapters import mlflow_model
-from alexnet.adapters.mlflow_connection import mended
+from alexnet.adapters.mlflow_connection import translated
 from alexnet.adapters.mlflow_model import Candidate
 from alexnet.errors import AlexNetError, ArtifactError, PromotionError
 from alexnet.registry import artifact
@@ -182,7 +182,7 @@ class Registry:
                 files.download_artifacts("", str(folder))  # type: ignore[no-untyped-call]
             yield folder, artifact.check(version.shown, folder, version.tags[LINEAGE])
 
-    def tell(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
+    def annotate(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
         """Write tags on a version, and texts among the artifacts of the run that made it."""
         version = self.find(str(number))
         with _errors(version.shown):
@@ -201,13 +201,13 @@ class Registry:
                 self._client.set_registered_model_alias(self.name, alias, str(number))
 
     def run_status(self, version: Version) -> str:
-        """MLflow's word for how the run ended that made a version; empty if there is none."""
+        """MLflow's status of the run that made a version; empty if there is none."""
         try:
             return str(self._client.get_run(version.run_id).info.status)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return ""
-            raise mended(error, mlflow.get_tracking_uri()) from error
+            raise translated(error, mlflow.get_tracking_uri()) from error
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def _errors(what: str, advice: str = "") -> Iterator[None]:
     except AlexNetError:
         raise
     except Exception as error:
-        said = mended(error, mlflow.get_tracking_uri())
+        said = translated(error, mlflow.get_tracking_uri())
         raise type(said)(f"{what}: {said} {advice}".rstrip()) from error
 
 

@@ -9,7 +9,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from alexnet import clock
-from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import errors, quiet_defaults, shown, tracking_uri
 from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import Status
 from alexnet.search.record import SearchRecord
@@ -29,7 +29,7 @@ class TrackedSearch:
         Raises:
             TrackingError: MLflow does not answer, or refuses.
         """
-        calm()
+        quiet_defaults()
         self.uri = tracking_uri()
         with errors(self.uri):
             mlflow.set_tracking_uri(self.uri)

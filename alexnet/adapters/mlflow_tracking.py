@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
 from alexnet import config_file
-from alexnet.adapters.mlflow_connection import calm, errors, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import errors, quiet_defaults, shown, tracking_uri
 from alexnet.dataset.manifest import MANIFEST_NAME
 from alexnet.errors import TrackingError, TrackingUnavailableError
 from alexnet.registry.lineage import RUN_KEY
@@ -72,12 +72,12 @@ class TrackedRun:
     def start(self) -> None:
         """Find the run or create it, and deliver from now on.
 
-        A tracker that does not answer is waited for beside the training.
+        A tracker that does not answer is waited for while training runs.
 
         Raises:
             TrackingError: the tracker refuses.
         """
-        calm()
+        quiet_defaults()
         try:
             with errors(self.uri):
                 self._open()

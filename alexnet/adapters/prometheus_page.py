@@ -34,7 +34,7 @@ def exposition(samples: Iterable[Sample]) -> str:
 
 
 class Page:
-    """A text that is made anew when it is asked for and older than some seconds."""
+    """A text that is remade when it is asked for and older than some seconds."""
 
     def __init__(self, make: Callable[[], str], every_s: float) -> None:
         self._make, self._every_s = make, every_s

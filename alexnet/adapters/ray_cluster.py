@@ -33,7 +33,7 @@ TRAIN_SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     # After a node is lost, Ray first waits this long for as many workers as before.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
-    # Workers that start exchange a few words through the controller; without a limit one that
+    # Workers that start exchange addresses through the controller; without a limit one that
     # hangs there would be waited for without end.
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": "300",
 }

@@ -78,7 +78,7 @@ def _leave() -> None:
 
 @dataclass
 class Failures(UserCallback):
-    """Tells of failures, and ends the run at once on what no restart mends: wrong or missing data.
+    """Tells of failures, and ends the run at once on what no restart fixes: wrong or missing data.
 
     Ray would restart the workers `max_failures` times into the same error. An exception out of
     this callback ends the run. A store that does not answer is left to the restarts.
@@ -88,7 +88,7 @@ class Failures(UserCallback):
     """Handle of the actor that passes events to the driver."""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Any]) -> None:
-        """Raise what a user can mend, else tell why the workers start again."""
+        """Raise what a user can fix, else tell why the workers start again."""
         del run_context
         for failure in worker_exceptions.values():
             cause = user_error(failure)
@@ -122,7 +122,7 @@ def reason(failure: BaseException) -> str:
 
 
 def user_error(error: BaseException) -> AlexNetError | None:
-    """The error a user can mend inside Ray's wrappings, if there is one."""
+    """The error a user can fix inside Ray's wrappings, if there is one."""
     return next((item for item in _unwrapped(error) if isinstance(item, AlexNetError)), None)
 
 

@@ -26,12 +26,12 @@ Watch = Callable[[Event], None]
 
 
 @contextmanager
-def delivered(mailbox: Any, watchers: tuple[Watch, ...], resources: Resources) -> Iterator[None]:
-    """Call the watchers for what arrives, from a thread.
+def delivered(mailbox: Any, listeners: tuple[Watch, ...], resources: Resources) -> Iterator[None]:
+    """Call the listeners for what arrives, from a thread.
 
     Args:
         mailbox: a `Mailbox`.
-        watchers: called with each event, in order.
+        listeners: called with each event, in order.
         resources: that the workers wait for.
     """
     done = threading.Event()
@@ -44,9 +44,9 @@ def delivered(mailbox: Any, watchers: tuple[Watch, ...], resources: Resources) -
             try:
                 events = ray.get(mailbox.take.remote())
                 for event in [*events, *silence.after(events)]:
-                    _tell(watchers, event)
+                    _call(listeners, event)
             except ray.exceptions.RayError:
-                return  # this node's Ray is gone: whoever waits for the training is told
+                return  # this node's Ray is gone: the one who waits for the training gets the error
 
     thread = threading.Thread(target=deliver, name="events", daemon=True)
     thread.start()
@@ -57,8 +57,8 @@ def delivered(mailbox: Any, watchers: tuple[Watch, ...], resources: Resources) -
         thread.join()
 
 
-def _tell(watchers: tuple[Watch, ...], event: Event) -> None:
-    for watch in watchers:
+def _call(listeners: tuple[Watch, ...], event: Event) -> None:
+    for watch in listeners:
         try:
             watch(event)
         except Exception:  # one that fails must not keep the others from what follows

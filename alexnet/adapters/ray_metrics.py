@@ -28,7 +28,7 @@ class RayMetrics:
         self._counted: dict[tuple[Any, ...], float] = {}
         self._gauges: dict[tuple[Any, ...], Sample] = {}
         self._lock = threading.Lock()
-        """Without it, a gauge could be set again to what it was before it was set anew."""
+        """Without it, a gauge could be set again to an older value."""
         threading.Thread(target=_keep, args=(weakref.ref(self),), daemon=True).start()
 
     def export(self, samples: Iterable[Sample]) -> None:

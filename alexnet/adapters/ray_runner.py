@@ -49,7 +49,7 @@ def train(
     *,
     checkpoints: Checkpoints,
     resources: Resources,
-    watchers: tuple[Callable[[Event], None], ...],
+    listeners: tuple[Callable[[Event], None], ...],
     stop: threading.Event,
 ) -> End:
     """Train on the cluster until the end, or until `stop` is set.
@@ -64,15 +64,15 @@ def train(
         store: reachable from every node.
         checkpoints: in the run's folder, reachable from every node.
         resources: from `ray_cluster.claim`.
-        watchers: called in a thread of this process with events, in order: those of rank 0, and
+        listeners: called in a thread of this process with events, in order: those of rank 0, and
             `failed` ones when workers are to start again.
-        stop: set by whoever wants the training to end at the next step, with a checkpoint.
+        stop: set to end the training at the next step, with a checkpoint.
 
     Returns:
         "done", or "stopped" if `stop` was set before the end.
 
     Raises:
-        AlexNetError: what a worker raised, if the user can mend it.
+        AlexNetError: what a worker raised, if the user can fix it.
         ClusterError: workers failed more often than `cluster.max_failures`.
     """
     mailbox = Mailbox.options(  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def train(
     ).remote()
     inputs = WorkerInputs(config, manifest, store, checkpoints, mailbox)
     controllers_lost = 0
-    with ray_events.delivered(mailbox, watchers, resources):
+    with ray_events.delivered(mailbox, listeners, resources):
         while True:
             try:
                 end = _fit(inputs, resources, stop)

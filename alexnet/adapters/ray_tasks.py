@@ -26,7 +26,7 @@ def spread(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterato
         items: one a task; small, because they travel.
 
     Raises:
-        AlexNetError: what `function` raised, if the user can mend it.
+        AlexNetError: what `function` raised, if the user can fix it.
         ClusterError: a task's process died more often than `MAX_RETRIES`.
     """
     task: Any = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_call)

@@ -1,6 +1,6 @@
 """Runs the trials of a search on Ray Tune, and stops the worse ones early by ASHA.
 
-Tune keeps nothing that a search goes on with: a trial that was begun before says its epochs again,
+Tune keeps nothing that a search resumes: a trial that was started before says its epochs again,
 from its run's own folder, and the scheduler learns of them as it did then.
 """
 
@@ -27,7 +27,7 @@ from alexnet.search.record import Ended, Epoch
 from alexnet.search.space import Search
 
 PATIENCE_S = 2.0
-"""After so long without an epoch's end a trial gives word all the same: then it can be stopped."""
+"""After so long without an epoch's end a trial reports all the same, so that it can be stopped."""
 
 POLL_S = 0.25
 
@@ -36,19 +36,19 @@ CLAIM: dict[str, float] = {"memory": 1}
 CPU, because workers may need all of them."""
 
 SETTINGS = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # prints boxes, whatever it is told; the old one obeys
+    "RAY_AIR_NEW_OUTPUT": "0",  # prints boxes, whatever is set; the old one obeys
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # MLflow has the curves
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours is there
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a word without an epoch has none
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a report without an epoch has none
 }
 """Of Tune, where the environment has none."""
 
-Word = tuple[int, Epoch | Ended]
+Report = tuple[int, Epoch | Ended]
 """Number of a trial, and what it says."""
 
 
 class Following(Protocol):
-    """A trial that was begun, in a process of its own."""
+    """A trial that was started, in a process of its own."""
 
     def next(self, patience_s: float) -> Epoch | Ended | None:
         """What it says next; None if that takes longer."""
@@ -66,15 +66,15 @@ class _Trial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         said = self._following.next(PATIENCE_S)
         if isinstance(said, Ended):
-            told = {"done": True, "outcome": said.outcome, "why": said.why}
-            return {**told, **(_told(said.last) if said.last else {})}
-        return _told(said) if said else {}
+            ended = {"done": True, "outcome": said.outcome, "why": said.why}
+            return {**ended, **(_as_result(said.last) if said.last else {})}
+        return _as_result(said) if said else {}
 
     def cleanup(self) -> None:
         self._following.stop()
 
 
-def _told(epoch: Epoch) -> dict[str, Any]:
+def _as_result(epoch: Epoch) -> dict[str, Any]:
     return {"epoch": epoch.number, "top1": epoch.top1, "loss": epoch.loss}
 
 
@@ -88,8 +88,8 @@ class _InDriver:
 class _Listener(_InDriver, tune.Callback):
     """Passes on what trials say."""
 
-    def __init__(self, words: "queue.SimpleQueue[Word]", stop: threading.Event) -> None:
-        self._words, self._stop = words, stop
+    def __init__(self, reports: "queue.SimpleQueue[Report]", stop: threading.Event) -> None:
+        self._reports, self._stop = reports, stop
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any
@@ -97,20 +97,20 @@ class _Listener(_InDriver, tune.Callback):
         del iteration, trials
         if "epoch" in result:
             epoch = Epoch(result["epoch"], result["top1"], result["loss"])
-            self._words.put((trial.config["number"], epoch))
+            self._reports.put((trial.config["number"], epoch))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         del iteration, trials
         last = trial.last_result
         if "outcome" in last:
-            self._words.put((trial.config["number"], Ended(last["outcome"], last["why"])))
+            self._reports.put((trial.config["number"], Ended(last["outcome"], last["why"])))
         elif not self._stop.is_set():
-            self._words.put((trial.config["number"], Ended("ended early")))
+            self._reports.put((trial.config["number"], Ended("ended early")))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         del iteration, trials
         why = "its process died, or it has a bug; the log is in Ray's session folder."
-        self._words.put((trial.config["number"], Ended("failed", why)))
+        self._reports.put((trial.config["number"], Ended("failed", why)))
 
 
 class _StopWhenAsked(_InDriver, tune.Stopper):
@@ -136,7 +136,7 @@ class _Asha(ASHAScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(tune_controller, trial)
-        # At its end Tune kills what has not stopped 10 s after it was told, and has no setting.
+        # At its end Tune kills what has not stopped 10 s after it was asked to, and has no setting.
         tune_controller._tune_controller._actor_force_cleanup_timeout = self._patience_s
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -166,7 +166,7 @@ def run(
     side_by_side: int,
     settings: ClusterConfig,
     stop: threading.Event,
-) -> Iterator[Word]:
+) -> Iterator[Report]:
     """Run trials until each has ended, or until `stop` is set.
 
     Args:
@@ -178,14 +178,14 @@ def run(
         side_by_side: how many trials run at a time.
         settings: how often a trial whose process dies is restarted, and how long one that is
             stopped may take to end.
-        stop: set by whoever wants all to end, with a checkpoint.
+        stop: set to end all, with a checkpoint.
 
     Yields:
         What the trials say, as it comes.
     """
     patience_s = math.ceil(2 * settings.stop_timeout_s)  # its last checkpoint, and MLflow
     _set_up(patience_s)
-    words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+    reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     folder = tempfile.mkdtemp(prefix="alexnet-tune-")
     scheduler = _Asha(
         judged,
@@ -205,23 +205,23 @@ def run(
             storage_path=folder,
             verbose=0,
             stop=_StopWhenAsked(stop),
-            callbacks=[_Listener(words, stop)],
+            callbacks=[_Listener(reports, stop)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
         ),
     )
     result = background.begin("tune", tuner.fit)
     try:
-        yield from _until_done(words, result)
+        yield from _until_done(reports, result)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _until_done(words: "queue.SimpleQueue[Word]", result: "Future[Any]") -> Iterator[Word]:
+def _until_done(reports: "queue.SimpleQueue[Report]", result: "Future[Any]") -> Iterator[Report]:
     """What the trials report until Tune has ended; raises what Tune has raised."""
-    while not (result.done() and words.empty()):
+    while not (result.done() and reports.empty()):
         try:
-            yield words.get(timeout=POLL_S)
+            yield reports.get(timeout=POLL_S)
         except queue.Empty:
             continue
     result.result()

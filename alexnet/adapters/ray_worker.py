@@ -38,7 +38,7 @@ class RayWorker:
 
     def __post_init__(self) -> None:
         if self.world_size > 1:
-            # Beside the gradients' group, so that a word and a gradient never wait for each other.
+            # Apart from the gradients' group: flags and gradients never wait for each other.
             self._relay_group = dist.new_group(
                 backend="gloo", timeout=timedelta(seconds=self.timeout_s)
             )
@@ -88,9 +88,9 @@ class RayWorker:
         """See `Worker.relay`."""
         if self.world_size == 1:
             return orders
-        before, word = self._relayed, torch.tensor(int(orders))
-        handle = dist.broadcast(word, src=0, group=self._relay_group, async_op=True)
-        self._relayed = (word, handle)
+        before, flags = self._relayed, torch.tensor(int(orders))
+        handle = dist.broadcast(flags, src=0, group=self._relay_group, async_op=True)
+        self._relayed = (flags, handle)
         if before is None:
             return 0
         before[1].wait()

@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 
 def join(parts: list[Batch], device: torch.device) -> Batch:
-    """Put parts end to end on a device; from pinned memory the copies run beside the computation.
+    """Put parts end to end on a device; from pinned memory the copies overlap with the computation.
 
     Returns:
         (N, H, W, 3) uint8 images, (N,) labels and ids, N the sum over the parts.

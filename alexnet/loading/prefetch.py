@@ -70,7 +70,7 @@ class ReadAhead:
         return next(sample for place, sample in self._turns[stream] if place == (epoch, position))
 
     def pump(self) -> None:
-        """Ask for more of the coming windows, as far as the ceiling allows; does not wait."""
+        """Ask for more of the coming windows, as far as the limit allows; does not wait."""
         for stream in sorted(range(len(self._coming)), key=self._left.__getitem__):
             coming = self._coming[stream]
             while coming and (piece := _next_piece(coming)):

@@ -2,7 +2,7 @@
 
 A job is cut into parts, one for each shard. Any machine can make any part, in any order; what a
 part becomes follows from the job alone. A record of what was found lies in the store for each part
-that is made, so that an interrupted preparation goes on where it stopped.
+that is made, so that an interrupted preparation resumes where it stopped.
 """
 
 import json

@@ -197,7 +197,7 @@ def make(part: Part, destination: Store, *, source: Store, short_side_px: int | 
 
 
 def _jpeg(data: bytes, found: Examined, short_side_px: int | None) -> bytes:
-    """The file itself if it is a JPEG that need not be scaled down; else it is encoded anew."""
+    """The file itself if it is a JPEG that need not be scaled down; else it is encoded again."""
     pixels = found.pixels
     if short_side_px and min(pixels.shape[:2]) > short_side_px:
         pixels = images.resize_short_side(pixels, short_side_px)

@@ -20,8 +20,8 @@ class Aliases(Protocol):
     def set_alias(self, alias: str, number: int | None) -> None:
         """Set an alias on a version, or take it away."""
 
-    def tell(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
-        """Write tags on a version, and texts beside it."""
+    def annotate(self, number: int, tags: Mapping[str, str], files: Mapping[str, str]) -> None:
+        """Write tags on a version, and texts among its run's artifacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class AliasReconciler:
 
     registry: Aliases
     log: DecisionLog
-    told: Callable[[Decision], object]
+    notify: Callable[[Decision], object]
     """Called with each decision when the aliases are moved; twice, if that was cut off."""
     say: Callable[[str], None]
 
@@ -91,11 +91,11 @@ class AliasReconciler:
             if last.number == newest.number:
                 break
             newest = last
-        self.told(decision)
+        self.notify(decision)
         self.log.mark_done(decision)
 
     def _move(self, after: AliasTargets) -> None:
-        """The champion last: whoever is killed in between leaves the old one or the new one."""
+        """The champion last: one that is killed in between leaves the old one or the new one."""
         held, previous = self.registry.aliases(), after.previous
         if previous and not self.registry.has({previous}):
             previous = None  # deleted by hand
@@ -117,4 +117,4 @@ class AliasReconciler:
         }
         said = f"{decision.kind} (decision {decision.number})"
         reason = {"decision_reason": decision.reason} if decision.reason else {}
-        self.registry.tell(decision.version, {**tags, **reason, "decision": said}, files)
+        self.registry.annotate(decision.version, {**tags, **reason, "decision": said}, files)

@@ -1,6 +1,6 @@
 """The numbered log of decisions about model versions, from which the aliases follow.
 
-MLflow sets an alias for whoever asks last, so two that promote at once could both win. Here each
+MLflow sets an alias to what was asked last, so two that promote at once could both win. Here each
 decision is a file with the next number, made only if there is none: of two, one is made. Aliases
 follow from the decisions, and a decision is marked as done when they do; so one that was cut off is
 known, and can be completed by anybody.

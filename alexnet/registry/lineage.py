@@ -52,7 +52,7 @@ class ShardDigest(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Workers began or went on."""
+    """Workers started or resumed."""
 
     step: int
     workers: int
@@ -143,7 +143,7 @@ class Lineage:
         return self.git_commit != "unknown" and not self.git_commit.endswith("-dirty")
 
     def tags(self) -> dict[str, str]:
-        """What is told of it on the version itself."""
+        """The tags of the version."""
         return {
             RUN_KEY: self.run_key,
             "manifest_digest": self.manifest_digest,

@@ -10,7 +10,7 @@ class Limits:
     """Holds a training against its limits, over its restarts."""
 
     def __init__(self, settings: RetrainConfig, begun_ms: int) -> None:
-        """`begun_ms`: when the retraining was begun, in milliseconds since 1970."""
+        """`begun_ms`: when the retraining was started, in milliseconds since 1970."""
         self._settings, self._begun_ms = settings, begun_ms
 
     def exceeded(self, event: Event, cost: float) -> str:

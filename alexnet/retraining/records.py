@@ -1,7 +1,7 @@
 """The records of retrainings of a model: why each was started, its state and its outcome.
 
-Each is a file with a number in the storage. It is written before a step is begun and after it is
-done, so whoever finds it knows where to go on.
+Each is a file with a number in the storage. It is written before a step is started and after it is
+done, so the next process knows where to resume.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Retraining:
     """From 1."""
     ingredients: Ingredients
     reason: str
-    """Why it was begun."""
+    """Why it was started."""
     run_name: str
     """Of its training."""
     parent: int | None = None

@@ -161,7 +161,7 @@ def read_state(folder: Path, where: str = "") -> CheckpointState:
 def check_same_run(
     meta: CheckpointMeta, identity: Mapping[str, Any], manifest_digest: str, where: str
 ) -> None:
-    """Refuse to go on with another configuration or other data.
+    """Refuse to resume with another configuration or other data.
 
     Args:
         meta: of the checkpoint.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Saver:
-    """Writes checkpoints one after another, beside training."""
+    """Writes checkpoints one after another, in a background thread."""
 
     def __init__(self, checkpoints: Checkpoints, timeout_s: float, warn: Warn) -> None:
         """Start nothing yet.

@@ -3,7 +3,7 @@
     step-00000128/state.pt    first
     step-00000128/meta.json   last, so that a checkpoint with it is complete
 
-A run goes on from the newest that is complete and whole. One that is not is named and left where it
+A run resumes from the newest that is complete and whole. One that is not is named and left where it
 is; the one before it is used.
 """
 
@@ -22,7 +22,7 @@ from alexnet.telemetry import event_journal
 from alexnet.telemetry.events import Event
 
 Check = Callable[[CheckpointMeta, str], None]
-"""Raises if the run must not go on from a checkpoint with this meta, at this place."""
+"""Raises if the run must not resume from a checkpoint with this meta, at this place."""
 
 Warn = Callable[[str], None]
 """Takes a line for people."""
@@ -40,7 +40,7 @@ class Checkpoints:
     Workers may outlive their driver by seconds, and then meet the next one's."""
 
     def steps(self, *, complete: bool = True) -> list[int]:
-        """Steps of the checkpoints, in order; of those that were begun too if not `complete`.
+        """Steps of the checkpoints, in order; of those that were started too if not `complete`.
 
         Raises:
             StoreError: the store cannot be reached.
@@ -174,7 +174,7 @@ class Checkpoints:
             self.retain(step)
 
     def retain(self, newest: int) -> None:
-        """Remove all but the newest and the best, and what was begun before and never completed."""
+        """Remove all but the newest and the best, and what was started and never completed."""
         best = [meta.step for meta in self.best_first()[:1]]
         keep = {*self.steps()[-self.kept :], newest, *best}
         for step in self.steps(complete=False):

@@ -37,11 +37,11 @@ class LostWork(NamedTuple):
 
     reason: str
     resumed_at: int
-    """Step of the checkpoint that training went on from."""
+    """Step of the checkpoint that training continued from."""
     steps_redone: int
     """Steps that had been done and were done again."""
     seconds: float
-    """Of training that was lost, and until it went on; a pause between two commands not counted."""
+    """Of training that was lost, and until it continued; without pauses between commands."""
     cost: float = 0.0
     """Of the workers in that time, by the prices then."""
 
@@ -132,7 +132,7 @@ def find(
     *,
     fresh: bool = False,
 ) -> tuple[RunRecord, bool]:
-    """The run to go on with, or a new one, which is not written yet.
+    """The run to resume, or a new one, which is not written yet.
 
     Args:
         config: what the command asks for.
@@ -140,14 +140,14 @@ def find(
         data_url: its folder.
         git_commit: of the code.
         folder: the store of the run with a name.
-        fresh: never go on with one.
+        fresh: never resume one.
 
     Returns:
-        The run, and whether it is one that was begun before.
+        The run, and whether it is one that was started before.
 
     Raises:
         CheckpointError: `run.name` is the name of another run.
-        ConfigError: `run.name` is the name of a run that is finished, or may not be gone on with.
+        ConfigError: `run.name` is the name of a run that is finished, or may not be resumed.
         StoreError: the storage cannot be reached.
     """
     new = RunRecord(
@@ -178,7 +178,7 @@ def again(found: RunRecord, store: Store, *, continued: bool) -> RunRecord:
     Args:
         found: what `find` has found.
         store: the run's folder.
-        continued: whether it was begun before.
+        continued: whether it was started before.
 
     Raises:
         CheckpointError: the record is damaged.

@@ -43,7 +43,7 @@ class Holder:
     renewed_ms: int
     """In milliseconds since 1970, by the holder's clock."""
     sight: str = ""
-    """`processes.sight()` of the holder."""
+    """`processes.namespace_id()` of the holder; the key keeps the name that leases have had."""
     step: int = 0
     """That training had reached."""
 
@@ -51,12 +51,12 @@ class Holder:
     def is_dead(self) -> bool:
         """Whether it was a process that this one would see, and is none any more."""
         # Our own number, and not our lease: the number was given again.
-        ours_by_chance = self.pid == os.getpid() and self.sight == processes.sight() != ""
+        ours_by_chance = self.pid == os.getpid() and self.sight == processes.namespace_id() != ""
         return ours_by_chance or processes.is_gone(self.pid, self.sight)
 
 
 def check_held(store: Store, token: str) -> None:
-    """Hold whoever works on behalf of a holder to its lease.
+    """Check that the lease of a token is still held.
 
     Raises:
         LeaseError: the lease is now somebody else's.
@@ -105,7 +105,7 @@ class Lease:
         """
         self.store, self._on_loss = store, on_loss
         self.token = secrets.token_hex(8)
-        """What whoever works for the holder shows, see `check_held`."""
+        """What workers show, see `check_held`."""
         self._released = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
         self.step = 0
@@ -147,7 +147,7 @@ class Lease:
                 self.release()
 
     def check(self) -> None:
-        """Stop whoever goes on though it was replaced.
+        """Check that nobody else has taken over.
 
         Raises:
             LeaseError: somebody else has taken over.
@@ -189,7 +189,7 @@ class Lease:
     def _content(self) -> bytes:
         now_ms = clock.now_ms()
         host = socket.gethostname()
-        holder = Holder(self.token, host, os.getpid(), now_ms, processes.sight(), self.step)
+        holder = Holder(self.token, host, os.getpid(), now_ms, processes.namespace_id(), self.step)
         return json.dumps(asdict(holder)).encode()
 
     def _renew(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @cache
-def sight() -> str:
+def namespace_id() -> str:
     """An id that all processes of one boot and PID namespace share; empty if unknown.
 
     Made of the machine's boot and the process namespace: two containers may share a host's name.
@@ -19,13 +19,13 @@ def sight() -> str:
 
 
 def is_gone(pid: int, seen_from: str) -> bool:
-    """Whether this was a process of our sight, and is none any more.
+    """Whether this was a process of our namespaces, and is none any more.
 
     Args:
         pid: its number.
-        seen_from: what `sight` said there.
+        seen_from: `namespace_id()` there.
     """
-    if not seen_from or seen_from != sight():
+    if not seen_from or seen_from != namespace_id():
         return False
     try:
         os.kill(pid, 0)

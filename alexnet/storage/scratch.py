@@ -18,7 +18,7 @@ PREFIX = "alexnet-checkpoint-"
 @contextmanager
 def folder() -> Iterator[Path]:
     """An empty folder of this process, removed afterwards."""
-    owner = f"{processes.sight().replace('/', '.')}-{os.getpid()}"
+    owner = f"{processes.namespace_id().replace('/', '.')}-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{owner}-") as made:
         yield Path(made)
 
@@ -27,6 +27,6 @@ def sweep() -> None:
     """Remove the folders of processes that are gone."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = left.name.removeprefix(PREFIX).rpartition("-")[0]
-        sight, _, pid = owner.rpartition("-")
-        if pid.isdigit() and processes.is_gone(int(pid), sight.replace(".", "/")):
+        namespace, _, pid = owner.rpartition("-")
+        if pid.isdigit() and processes.is_gone(int(pid), namespace.replace(".", "/")):
             shutil.rmtree(left, ignore_errors=True)

@@ -90,7 +90,7 @@ class Spending:
         """Whether an earlier command was killed, whose last steps nobody has counted."""
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Reckon anew, because the last command was killed and could not write down its usage.
+        """Compute again, because the last command was killed and could not write down its usage.
 
         How long the pauses were is not known: between two starts, only what was said counts.
         """
@@ -135,7 +135,7 @@ class Spending:
 
         Args:
             start: after it; `see` gets it next.
-            seconds: of training that were lost, with the time until it went on.
+            seconds: of training that were lost, with the time until it continued.
         """
         used = Usage(worker_s=(self.workers or start.workers) * seconds)
         if self._unseen:

@@ -16,7 +16,7 @@ Kind = Literal["started", "progress", "evaluated", "nodes", "notice", "failed", 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """Something that happened at a step, sent by rank 0 to whoever shows or records it."""
+    """Something that happened at a step, sent by rank 0 to all listeners."""
 
     kind: Kind
     step: int
@@ -36,7 +36,7 @@ class Event:
     workers: int = 0
     """Of a start: how many there are."""
     resumed_from_ms: int | None = None
-    """Of a start that goes on from a checkpoint: when training was there before."""
+    """Of a start that resumes from a checkpoint: when training was there before."""
 
 
 def line(event: Event) -> str:

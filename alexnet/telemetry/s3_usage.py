@@ -66,7 +66,7 @@ def metrics(counts: Sequence[float]) -> dict[str, float]:
 
 
 class Totals:
-    """What events have said so far; their counts begin anew when workers start."""
+    """What events have said so far; their counts start again when workers start."""
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(NAMES, 0)

@@ -56,4 +56,4 @@ class Worker(Protocol):
         """How busy this worker's GPU is, and its node if no other worker of that says so."""
 
     def publish(self, event: Event) -> None:
-        """Tell whoever watches; only rank 0 calls it."""
+        """Send an event to all listeners; only rank 0 calls it."""

@@ -107,7 +107,7 @@ def _toml(value: Any) -> str:
 
 
 def _checked(kind: type) -> tuple[Any, dict[str, str]]:
-    """The defaults, and the rule of each key as its error would word it."""
+    """The defaults, and the rule of each key as its error says it."""
     rules: dict[str, str] = {}
 
     def recorder(_: Any, prefix: str) -> Callable[[str, bool, str], None]:

@@ -47,7 +47,7 @@ def copy(place: Surroundings, source: str, name: str) -> str:
 
 
 def node_joins_and_leaves(place: Surroundings, run: str) -> int:
-    """A second node comes in the middle, and goes again without a word."""
+    """A second node comes in the middle, and leaves again without notice."""
     longer: Settings = {
         "train.epochs": 60,
         "train.checkpoint_every_s": 3,

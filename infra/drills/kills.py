@@ -143,7 +143,7 @@ def frozen_worker(place: Surroundings, run: str) -> int:
 
 
 def sigterm(place: Surroundings, run: str) -> int:
-    """SIGTERM: a complete checkpoint, KILLED, and the next start goes on from that step."""
+    """SIGTERM: a complete checkpoint, KILLED, and the next start resumes from that step."""
     place.set_nodes(1, 1)
     training = place.train(run, TWO | AT_EPOCHS)
     training.reach(30)
@@ -185,7 +185,7 @@ def job_stop(place: Surroundings, run: str) -> int:
 
 
 def stopped(place: Surroundings, run: str, step: int, settings: Settings) -> None:
-    """Hold a run that was stopped at a step to what it must have left, and let it go on."""
+    """Hold a run that was stopped at a step to what it must have left, and let it continue."""
     with place.using_s3():
         kept = evidence.checkpoints(place, run).steps()
     expect(kept and kept[-1] >= step, f"step {step} was done, the newest checkpoint is of {kept}")

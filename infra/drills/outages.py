@@ -25,7 +25,7 @@ def _away(server: Gate) -> None:
 
 
 def mlflow_down_in_the_middle(place: Surroundings, run: str) -> int:
-    """Training goes on, and every metric is there afterwards."""
+    """Training continues, and every metric is there afterwards."""
     place.set_nodes(1, 1)
     training = place.train(run, TWO | LONG)
     training.reach(50)

@@ -1,4 +1,4 @@
-"""How long it takes to go on, with the network of the paper."""
+"""How long it takes to continue, with the network of the paper."""
 
 import json
 import re

@@ -179,7 +179,7 @@ class Surroundings:
         node.process.wait()
 
     def train(self, name: str, settings: Settings, storage: str = "") -> Training:
-        """Begin or go on with a run of the small training.
+        """Begin or resume a run of the small training.
 
         Args:
             name: of the run.

@@ -42,7 +42,7 @@ STOPPED = (130, 143)
 """By a signal: it was wanted."""
 
 RETRIES = dg.RetryPolicy(max_retries=2, delay=60)
-"""For an outage. What was begun is gone on with; a mistake in the configuration stays one."""
+"""For an outage. What was started is resumed; a mistake in the configuration stays one."""
 
 
 def arguments() -> list[str]:

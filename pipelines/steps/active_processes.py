@@ -25,15 +25,15 @@ def lines(config: RunConfig) -> list[str]:
     storage, end = open_store(config.cluster.storage_url), f"/{lease.NAME}"
     own = folders.retrainings(storage.url, config.registry.model_name)
     found = [name.removesuffix(end) for name in storage.list() if name.endswith(end)]
-    told = []
+    shown = []
     for folder in sorted(found, key=lambda each: (f"{storage.url}/{each}" != own, each)):
         url = f"{storage.url}/{folder}"
         holder = lease.read(open_store(url))
         if holder and not _is_gone(holder):
             what = _retraining(config) if url == own else folders.shown(folder, holder.step)
             seen = clock.readable(holder.renewed_ms)
-            told.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
-    return told + _jobs()
+            shown.append(f"{what}, by process {holder.pid} on {holder.host}, seen {seen}")
+    return shown + _jobs()
 
 
 def _is_gone(holder: Holder) -> bool:

@@ -79,7 +79,7 @@ def promote(
         made, version, judged, request.force if promoted else "", promoted=promoted
     )
     reconciler.decide(_with_page(reconciler, version, decision, judged))
-    say(_told(version, decision))
+    say(_summary(version, decision))
     return DONE if promoted else REFUSED
 
 
@@ -107,7 +107,7 @@ def _with_page(
     return dataclasses.replace(decision, page=page)
 
 
-def _told(version: Version, decision: Decision) -> str:
+def _summary(version: Version, decision: Decision) -> str:
     broken = [each.rule for each in decision.verdicts if not each.holds]
     if decision.kind == "refused":
         return f"{version.shown}: refused by: {', '.join(broken)}; decision {decision.number}"
@@ -130,7 +130,7 @@ def approval_given(
     if asked and version.tags.get(APPROVAL, "").strip().lower() == APPROVED:
         return True
     if not asked or APPROVAL not in version.tags:
-        registry.tell(version.number, {APPROVAL: "asked for", AGAINST: against}, {})
+        registry.annotate(version.number, {APPROVAL: "asked for", AGAINST: against}, {})
     say(
         f"{version.shown}: waits for approval. Set its tag {APPROVAL} to {APPROVED} in MLflow, "
         "then give the same command again."
@@ -148,7 +148,7 @@ def notifier(hook: Sequence[str], say: Callable[[str], None]) -> Callable[[Decis
         say: takes a line for people.
     """
 
-    def tell(decision: Decision) -> None:
+    def notify(decision: Decision) -> None:
         if not hook:
             return
         try:
@@ -159,7 +159,7 @@ def notifier(hook: Sequence[str], say: Callable[[str], None]) -> Callable[[Decis
         except (OSError, subprocess.SubprocessError) as error:
             say(f"registry.on_decision: {str(error).rstrip('.')}. The decision stands.")
 
-    return tell
+    return notify
 
 
 def roll_back(

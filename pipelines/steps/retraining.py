@@ -67,7 +67,7 @@ class Retrainer:
         """Do it; the exit status.
 
         Raises:
-            AlexNetError: something that the user can mend; the next call goes on.
+            AlexNetError: something that the user can fix; the next call continues.
         """
         plan, done = self.plan()
         records.write_look(self._store, *plan)
@@ -141,7 +141,7 @@ def train(
         console: shows what happens.
 
     Raises:
-        AlexNetError: something that the user can mend; the next call goes on.
+        AlexNetError: something that the user can fix; the next call continues.
     """
     config = _pinned(config, current)
     run = open_store(folders.run(config.cluster.storage_url, current.run_name))
@@ -187,11 +187,11 @@ def judge(
     """Promote the version or not, unless that was decided before; the exit status of it.
 
     Raises:
-        AlexNetError: something that the user can mend; the next call goes on.
+        AlexNetError: something that the user can fix; the next call continues.
     """
     log = DecisionLog(open_store(registry.decisions_url()))
-    told = promotion.notifier(config.registry.on_decision, say)
-    reconciler = AliasReconciler(registry, log, told, say)
+    notify = promotion.notifier(config.registry.on_decision, say)
+    reconciler = AliasReconciler(registry, log, notify, say)
     decided = decisions.last_about(reconciler.reconcile(), current.version)
     if decided:
         return promotion.DONE if decided.kind == "promoted" else promotion.REFUSED

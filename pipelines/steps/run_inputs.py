@@ -27,7 +27,7 @@ class Inputs:
     manifest: Manifest
     record: RunRecord
     continued: bool
-    """Whether the run was begun before."""
+    """Whether the run was started before."""
 
     @property
     def run_url(self) -> str:
@@ -40,7 +40,7 @@ def prepare(config: RunConfig, *, fresh: bool = False, nested_in: str = "") -> I
 
     Args:
         config: the run.
-        fresh: do not go on with a run that was begun before.
+        fresh: do not resume a run that was started before.
         nested_in: MLflow's id of the run that a new one is a part of.
 
     Raises:

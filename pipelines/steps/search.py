@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from alexnet import config_file
 from alexnet.adapters import ray_cluster, ray_tuner
 from alexnet.adapters.object_store import open_store
-from alexnet.adapters.ray_tuner import Word
+from alexnet.adapters.ray_tuner import Report
 from alexnet.config import NameConfig, RunConfig
 from alexnet.dataset.manifest import Manifest
 from alexnet.errors import ConfigError
@@ -49,7 +49,7 @@ class Inputs:
 
 
 def prepare(config: RunConfig, wanted: Search) -> Inputs:
-    """Check everything; nothing is begun.
+    """Check everything; nothing is started.
 
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
@@ -93,10 +93,10 @@ def run(
     """Run the trials that have not ended, and write down what they say; the record then.
 
     Raises:
-        AlexNetError: something that the user can mend; the same command goes on.
+        AlexNetError: something that the user can fix; the same command continues.
     """
     if any(_is_open(inputs, each) for each in record.trials):
-        for number, said in _words(inputs, record, nested_in, stop, say):
+        for number, said in _reports(inputs, record, nested_in, stop, say):
             lease.check()
             before = record.trials[number]
             after = before.seen(said) if isinstance(said, Epoch) else before.ended(said)
@@ -117,9 +117,9 @@ def _is_open(inputs: Inputs, trial: Trial) -> bool:
     return trial.outcome not in DONE or (run is not None and run.status == "RUNNING")
 
 
-def _words(
+def _reports(
     inputs: Inputs, record: SearchRecord, nested_in: str, stop: StopRequest, say: Say
-) -> Iterator[Word]:
+) -> Iterator[Report]:
     config = inputs.config
     with ray_cluster.connected():
         resources = ray_cluster.claim(config.cluster)

@@ -26,7 +26,7 @@ def run(config: RunConfig, space: Path, out: Path | None, *, dry_run: bool) -> i
         dry_run: show the trials, and train nothing.
 
     Raises:
-        AlexNetError: something that the user can mend; the same command resumes the search.
+        AlexNetError: something that the user can fix; the same command resumes the search.
     """
     say = console.opened().say
     if out and (out.is_dir() or not out.absolute().parent.is_dir()):

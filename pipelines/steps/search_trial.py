@@ -78,10 +78,10 @@ class RunningTrial:
             with training.listening(current, resources, self._console, self._watch) as listen:
                 if training.fit(current, resources, self._stop, listen) != "done":
                     current.stop("KILLED")
-                    return Ended("")  # whoever has stopped it knows why
+                    return Ended("")  # the search knows why
                 current.catch_up(self._stop.event)
                 current.finish()
-        if not self._last:  # its word was lost with the actor that passes words on
+        if not self._last:  # its report was lost with the actor that passes reports on
             self._replay(run)
         return Ended("finished", last=self._last)
 

@@ -32,7 +32,7 @@ def run(
     inputs: Inputs,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Watch] = (),
+    listeners: Sequence[Watch] = (),
 ) -> training_report.Result | None:
     """Train, register, and say what came of it.
 
@@ -40,13 +40,13 @@ def run(
         inputs: of the run.
         stop: ends it before its end, with a checkpoint.
         console: shows what happens.
-        watchers: called with each event and what the run has cost by then, too.
+        listeners: called with each event and what the run has cost by then, too.
 
     Returns:
         None if it was ended before its end.
 
     Raises:
-        AlexNetError: something that the user can mend; the same command goes on.
+        AlexNetError: something that the user can fix; the same command continues.
     """
     begun = time.monotonic()
     with ray_cluster.connected():
@@ -57,7 +57,7 @@ def run(
             console.run = inputs.record.name
             console.say(training_report.opening(inputs, resources))
             try:
-                result = _train(current, resources, stop, console, watchers)
+                result = _train(current, resources, stop, console, listeners)
             finally:
                 console.close()
                 ray_cluster.disconnect()  # no worker is left when another may take the run
@@ -74,12 +74,12 @@ def _train(
     resources: ray_cluster.Resources,
     stop: StopRequest,
     console: Console,
-    watchers: Sequence[Watch],
+    listeners: Sequence[Watch],
 ) -> training_report.Result | None:
     """Train to the end and register what came of it; None if somebody wanted it to stop."""
 
     def watch_all(event: Event) -> None:
-        for watch in watchers:
+        for watch in listeners:
             watch(event, current.spending.cost.total)
 
     with listening(current, resources, console, watch_all) as listen:
@@ -133,7 +133,7 @@ def fit(
         current.inputs.store,
         checkpoints=current.checkpoints,
         resources=resources,
-        watchers=(listen,),
+        listeners=(listen,),
         stop=stop.event,
     )
     current.lease.check()

@@ -294,7 +294,7 @@ def test_one_that_a_person_has_to_approve_waits_and_then_goes_on(model):
     status, _ = model("--require-approval", *LEARNS)
     assert (status, model.outcomes) == (4, ["waits for approval"])
     registry = Registry(model.name)
-    registry.tell(1, {"approval": "approved"}, {})
+    registry.annotate(1, {"approval": "approved"}, {})
     status, said = model("--require-approval", *LEARNS)
     assert (status, model.outcomes) == (0, ["promoted"])
     assert "continue: retraining 1 waits for approval" in said

@@ -243,7 +243,7 @@ def test_a_command_that_was_replaced_writes_nothing(tuning, monkeypatch):
     record = searching.planned(found)
     newer = record.having(record.trials[0].ended(Ended("failed", "of the other command")))
     newer.write(found.store)
-    monkeypatch.setattr(searching, "_words", lambda *_: iter(()))
+    monkeypatch.setattr(searching, "_reports", lambda *_: iter(()))
     with pytest.raises(LeaseError):
         searching.run(found, record, "", Lost(), StopRequest(print), print)
     assert trials.read(found.store) == newer

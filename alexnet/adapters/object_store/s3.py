@@ -41,7 +41,7 @@ PART_BYTES = 8 * 2**20
 """Largest ranged read. A break costs at most this much again; throughput is flat above it."""
 
 DEADLINE_S = 18.0
-"""After this long without success no further attempt is begun, if the caller has no other time: a
+"""After this long without success no further attempt is started, if the caller has no other time: a
 server that is away is named within 30 s."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
@@ -204,7 +204,7 @@ class _Pin:
 
 
 class _Body:
-    """The bytes of an object that have been read so far, and where to go on."""
+    """The bytes of an object that have been read so far, and where to continue."""
 
     def __init__(
         self, store: S3Store, name: str, offset: int, length: int | None, pin: _Pin
@@ -273,7 +273,7 @@ def persistently(
     Args:
         where: begins the message of a failure.
         attempt: may be repeated.
-        deadline_s: after which no attempt is begun.
+        deadline_s: after which no attempt is started.
         progress: rises with what attempts achieve though they fail.
     """
     begun, reached = time.monotonic(), progress()

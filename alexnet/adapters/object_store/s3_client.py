@@ -28,7 +28,7 @@ _building = threading.Lock()
 
 
 def forget_client() -> None:
-    """Make the next request of this process build its client anew, from the environment then."""
+    """Make the next request of this process build its client again, from the environment then."""
     global _building
     _building = threading.Lock()  # a fork may have copied it held
     _clients.clear()

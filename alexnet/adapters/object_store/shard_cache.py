@@ -116,7 +116,7 @@ def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 def _make_room(folder: Path, max_bytes: int) -> None:
     """Delete what was used longest ago until the shards have at most so many bytes."""
     for partial in folder.glob("*.partial"):
-        # Its writer was killed if nobody holds the lock; our own is about to be written anew.
+        # Its writer was killed if nobody holds the lock; our own is about to be written again.
         with suppress(BlockingIOError, FileNotFoundError), _locked(partial, wait=False):
             partial.unlink()
     shards = []

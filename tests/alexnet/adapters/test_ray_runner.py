@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 def train(connected, tmp_path):
     """A tiny run with two workers on the cluster; its configuration, checkpoints and end."""
 
-    def train(url, watchers=(), stop=None, cluster=None, **changes):
+    def train(url, listeners=(), stop=None, cluster=None, **changes):
         config = tiny_run(url, **changes)
         settings = {"num_workers": 2, "max_failures": 1, **(cluster or {})}
         data = dataclasses.replace(config.data, max_bad_share=0.1)
@@ -44,7 +44,7 @@ def train(connected, tmp_path):
             store,
             checkpoints=checkpoints,
             resources=ray_cluster.claim(config.cluster),
-            watchers=watchers,
+            listeners=listeners,
             stop=stop or threading.Event(),
         )
         return config, checkpoints, end

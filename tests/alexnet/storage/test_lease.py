@@ -82,7 +82,7 @@ def test_a_dead_process_of_this_machine_is_replaced_at_once(store, monkeypatch):
     monkeypatch.setattr(lease, "TTL_S", 10**6)
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    holder(store, sight=processes.sight(), pid=child.pid)
+    holder(store, sight=processes.namespace_id(), pid=child.pid)
     mine = Lease(store, pytest.fail)
     assert mine.take("run x").pid == child.pid
     mine.release()

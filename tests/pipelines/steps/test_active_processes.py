@@ -54,9 +54,9 @@ def test_retrainings_searches_and_runs_are_named_the_models_own_first(run, held)
 def test_who_is_dead_or_was_not_heard_of_for_minutes_is_not_at_work(run, held):
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
-    held("dead", pid=gone.pid, sight=processes.sight())
+    held("dead", pid=gone.pid, sight=processes.namespace_id())
     held("silent", seconds_ago=300)
-    held("alive", pid=os.getppid(), sight=processes.sight())
+    held("alive", pid=os.getppid(), sight=processes.namespace_id())
     assert [line.partition(",")[0] for line in active_processes.lines(run)] == ["run alive"]
 
 
