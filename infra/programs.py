@@ -51,14 +51,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def pipeline(
     name: str, *arguments: object, env: Mapping[str, str], folder: Path
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of the commands of pipelines/; what it prints is in `stdout`.
-
-    Args:
-        name: of the command, without `.py`.
-        arguments: of the command.
-        env: its whole environment.
-        folder: where it runs.
-    """
+    """Run one of the commands of pipelines/, named without `.py`; what it prints is in `stdout`."""
     return subprocess.run(
         [sys.executable, str(ROOT / "pipelines" / f"{name}.py"), *map(str, arguments)],
         env=dict(env),

@@ -129,11 +129,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def postgres_server(folder: Path) -> Iterator[str]:
-    """PostgreSQL with a new, empty database; its URL, as SQLAlchemy takes it.
-
-    Args:
-        folder: for its log; made if missing.
-    """
+    """PostgreSQL with a new, empty database and its log in `folder`; its URL for SQLAlchemy."""
     program, setup = (_postgres_program(name) for name in ("postgres", "initdb"))
     folder.mkdir(parents=True, exist_ok=True)
     user = POSTGRES_USER if os.geteuid() == 0 else None  # it does not run as root
@@ -261,15 +257,7 @@ def ray_head(
 def ray_node(
     name: str, folder: Path, env: Mapping[str, str], head: RayHead, num_cpus: int
 ) -> Iterator[Process]:
-    """One more node of a Ray cluster, on this machine.
-
-    Args:
-        name: of its log.
-        folder: for the log.
-        env: what workers on it inherit.
-        head: of the cluster.
-        num_cpus: that workers may claim on it.
-    """
+    """One more node of a Ray cluster, on this machine; workers on it inherit `env`."""
     # Its own, as on a machine of its own: one that shares the head's deletes what a job came with.
     temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     command = [

@@ -28,10 +28,7 @@ UNITS = {
 
 
 def reference(kind: type = RunConfig) -> str:
-    """The keys of a run's configuration, as MyST Markdown.
-
-    Args:
-        kind: the dataclass of the whole run.
+    """The keys of a run's configuration, the dataclass `kind`, as MyST Markdown.
 
     Raises:
         UndescribedError: a key has no docstring.

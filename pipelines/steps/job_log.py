@@ -26,12 +26,7 @@ DECIDED = (0, 3, 4, 5)
 def run(address: str, model: str, tick: datetime, entrypoint: str, folder: Path) -> int:
     """Submit or find the tick's job, and print what it prints until its end; the exit status.
 
-    Args:
-        address: of the cluster's job server.
-        model: name of the registered model.
-        tick: of the schedule.
-        entrypoint: the job's command.
-        folder: that the job brings along.
+    The job brings `folder` along and runs `entrypoint` in it.
 
     Raises:
         ClusterError: the cluster is away for too long, or the job has no exit status.
@@ -69,12 +64,7 @@ def _begun(
 
 
 def follow(jobs: Jobs, name: str, stop: StopRequest) -> Job:
-    """Print what a job prints, until it has ended.
-
-    Args:
-        jobs: of the cluster.
-        name: the submission id.
-        stop: ends the job.
+    """Print what a job prints, until it has ended; `stop` ends it.
 
     Raises:
         ClusterError: the cluster is away for too long, or does not know the job any more.

@@ -141,11 +141,7 @@ def approval_given(
 def notifier(hook: Sequence[str], say: Callable[[str], None]) -> Callable[[Decision], object]:
     """A function that runs a command with the decision as JSON on its standard input.
 
-    A command that fails is reported, and undoes nothing.
-
-    Args:
-        hook: program and arguments; empty: nothing is run.
-        say: takes a line for people.
+    A command that fails is reported, and undoes nothing; an empty `hook` runs none.
     """
 
     def notify(decision: Decision) -> None:

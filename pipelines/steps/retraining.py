@@ -130,15 +130,9 @@ def train(
     stop: StopRequest,
     console: Console,
 ) -> Version | None:
-    """The version that a retraining makes, or has made before; None if it was stopped.
+    """The version that a retraining makes, or has made before; None if `stop` or a limit ended it.
 
-    Args:
-        config: as it is wanted; the data is that of the retraining, though newer may be there.
-        registry: of the model.
-        current: the retraining.
-        limits: what it may take.
-        stop: ends the training, with a checkpoint.
-        console: shows what happens.
+    The data is that of the retraining, though newer may be there.
 
     Raises:
         AlexNetError: something that the user can fix; the next call continues.

@@ -14,14 +14,11 @@ from alexnet.telemetry import event_journal
 
 
 def run(url: str, timeout_s: float) -> None:
-    """Deliver, and print what was delivered.
-
-    Args:
-        url: folder of the run.
-        timeout_s: for how long an MLflow that does not answer is waited for.
+    """Deliver what a run's folder has and MLflow has not, and print what was delivered.
 
     Raises:
-        AlexNetError: there is no such run, another process works on it, or MLflow is away.
+        AlexNetError: there is no such run, another process works on it, or MLflow is away for
+            longer than `timeout_s`.
     """
     store = open_store(url)
     if not store.exists(run_record.NAME):

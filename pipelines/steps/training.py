@@ -119,14 +119,7 @@ def fit(
     stop: StopRequest,
     listen: Callable[[Event], None],
 ) -> End:
-    """Train to the end, or until `stop`, and register nothing.
-
-    Args:
-        current: the session on the run.
-        resources: that it gets of the cluster.
-        stop: ends it before its end, with a checkpoint.
-        listen: called with each event, see `listening`.
-    """
+    """Train until the end, or until `stop` ends it with a checkpoint; events go to `listen`."""
     end = ray_runner.train(
         current.inputs.config,
         current.inputs.manifest,

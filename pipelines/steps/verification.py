@@ -16,12 +16,9 @@ BROKEN = 3
 
 
 def run(model_name: str, wanted: str, *, full: bool) -> int:
-    """Check, and print what does not hold any more; the exit status.
+    """Check a version, by number or alias, and print what does not hold any more; the exit status.
 
-    Args:
-        model_name: of the registered model.
-        wanted: number or alias of a version.
-        full: read every shard and compare its SHA-256, not only sizes.
+    With `full`, every shard is read and its SHA-256 compared, not only sizes.
     """
     mlflow_connection.connect()
     registry = Registry(model_name)
