@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/
 # Two test files at a time; each of the two has servers and a Ray cluster of its own.
-BESIDE := --numprocesses=2 --dist=loadfile
+BESIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help train test quick proof check format stack schedule rehearsal drills audit docs links tutorial clean

@@ -29,6 +29,11 @@ def pytest_configure():
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """What takes longest first, so that of two processes none is left with it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(("tests/pipelines/", "tests/infra/")))
+
+
 def pytest_terminal_summary(terminalreporter, config):
     """The long proofs as a table, for docs/results.md."""
     reports = itertools.chain.from_iterable(terminalreporter.stats.values())
