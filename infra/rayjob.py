@@ -78,6 +78,8 @@ class RayJobs:
                     verify=str(self.identity / "ca.crt"),
                     timeout=TIMEOUT_S,
                 )
+                if answer.ok:
+                    answer.json()  # what was cut is asked for again, as if there were no answer
                 if answer.status_code not in TRANSIENT:
                     return answer
                 reason = f"answers {answer.status_code}"

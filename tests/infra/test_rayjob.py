@@ -41,7 +41,7 @@ class Kubernetes:
     """Of a new RayJob, one for each time that it is asked for; the last one stays."""
     jobs: dict = field(default_factory=lambda: {"template": TEMPLATE})
     troubles: dict = field(default_factory=lambda: {"GET": [], "POST": []})
-    """HTTP statuses of the first answers; None is no answer."""
+    """HTTP statuses of the first answers; None is no answer, `cut` is half of one."""
     asked: list = field(default_factory=list)
 
     def answer(self, method, path, token, body):
@@ -113,9 +113,12 @@ def kubernetes(tmp_path, monkeypatch):
             status, answer = api.answer(self.command, self.path, token, body)
             if status is None:
                 return
+            text = json.dumps(answer).encode()
+            if status == "cut":
+                status, text = 200, text[:-3]
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            self.wfile.write(text)
 
         do_GET = do_POST = respond
 
@@ -180,7 +183,7 @@ def test_a_failed_try_is_not_the_end(kubernetes):
 
 
 def test_a_server_that_is_away_is_asked_again(kubernetes, capsys):
-    kubernetes.troubles = {"GET": [503, None, 429], "POST": [500, None]}
+    kubernetes.troubles = {"GET": [503, None, "cut", 429], "POST": [500, None]}
     assert rayjob.main(["template", "tick-1"]) == 0
     said = capsys.readouterr().out
     assert "answers 503. It is asked again." in said
