@@ -36,7 +36,7 @@ def expect(holds: object, what: str) -> None:
         raise NotShownError(what)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, poll_s: float = POLL_S) -> None:
     """Wait for what must come.
 
     Raises:
@@ -45,7 +45,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         expect(time.monotonic() < deadline, f"waited in vain for {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def pipeline(

@@ -26,7 +26,7 @@ from alexnet.storage import folders
 from alexnet.telemetry import event_journal
 from infra import programs, servers
 from infra.processes import environment
-from infra.programs import expect, pipeline, using_s3, wait_until
+from infra.programs import NotShownError, expect, pipeline, using_s3, wait_until
 from infra.schedules.server import Schedule, schedule
 
 EVERY_MINUTE = "* * * * *"
@@ -45,6 +45,9 @@ SETTINGS = (
 
 PARTS = ((0, 900), (900, 1400), (1400, 1797))
 """Digits that arrive together; our choice: the first half is enough to train a champion."""
+
+POLL_S = 0.5
+"""How often servers are asked for what must come."""
 
 BUSY = 5
 """Exit status of a retraining beside another."""
@@ -73,7 +76,10 @@ class Stage:
                 expect(each.process.poll() is None, f"{each.name} has ended, see {each.log}")
             return condition()
 
-        wait_until(holds, what)
+        try:
+            wait_until(holds, what, POLL_S)
+        except NotShownError as error:
+            raise NotShownError(f"{error}; page: {self.runs()}") from error
 
     def runs(self) -> list[dict[str, str]]:
         """What Dagster's page says of each run, the oldest first."""

@@ -62,7 +62,7 @@ def _join(rank: int, backend: str, timeout_s: float, url: str, number: int) -> N
     """Runs in each worker."""
     import torch.distributed as dist
 
-    # A collective that times out or breaks ends the process; torch's own default only skips it.
+    # As Ray sets it: what ends a process for a broken collective also aborts its communicators.
     os.environ.setdefault("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1")
     timeout = timedelta(seconds=timeout_s)
     dist.init_process_group(backend, url, timeout, world_size=number, rank=rank)

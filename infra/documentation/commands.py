@@ -10,8 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from infra.documentation.described import UndescribedError
-
-ROOT = Path(__file__).resolve().parents[2]
+from infra.programs import ROOT
 
 EXIT_STATUSES = "Exit status: "
 """Begins the epilog of a command; `0 done, 2 an error to act on, 3 or 4 refused.` may follow."""
