@@ -37,10 +37,6 @@ def load(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
 def read(path: Path, what: str) -> dict[str, Any]:
     """A TOML file.
 
-    Args:
-        path: of the file.
-        what: it is to be, for a message.
-
     Raises:
         ConfigError: it cannot be read or parsed.
     """
@@ -62,11 +58,7 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
 
 
 def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """The run with other values of some keys.
-
-    Args:
-        config: the run.
-        values: by `section.key`, as TOML has them.
+    """The run with other values of some `section.key`, as TOML has them.
 
     Raises:
         ConfigError: a value breaks its rule.
@@ -79,12 +71,7 @@ def changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def to_toml(config: RunConfig, *, whole: bool = True) -> str:
-    """The configuration as TOML that `load` reads back to the same.
-
-    Args:
-        config: the run.
-        whole: with what is as by default.
-    """
+    """As TOML that `load` reads back to the same; `whole`: with what is as by default."""
     default = {} if whole else flat(RunConfig())
     sections: dict[str, list[str]] = {"": []}
     for name, value in flat(config).items():

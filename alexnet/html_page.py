@@ -8,12 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def render(template: str, **values: Any) -> str:
-    """A page.
-
-    Args:
-        template: its file in `alexnet/templates/`.
-        values: that the template names; text in them is escaped.
-    """
+    """A page of a file in `alexnet/templates/`; text in the values is escaped."""
     return _environment().get_template(template).render(values)
 
 

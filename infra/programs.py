@@ -88,13 +88,7 @@ def parser(module: str, description: str | None, exit_statuses: str) -> argparse
 
 
 def exit_status(name: str, work: Callable[[], int | None], stopped: int = 130) -> int:
-    """Do the work until it ends or a signal comes; print an error in one line.
-
-    Args:
-        name: of the program.
-        work: what it does; the exit status, if it has one.
-        stopped: exit status after a signal.
-    """
+    """Do the work until it ends or a signal comes; print an error in one line."""
     leave_on_signals()
     try:
         return work() or 0

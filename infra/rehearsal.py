@@ -163,10 +163,6 @@ def deliver(stage_env: Mapping[str, str], folder: Path, part: int) -> None:
 def stage(folder: Path, *settings: str) -> Iterator[Stage]:
     """Everything started, with the first part of the data; and stopped at the end.
 
-    Args:
-        folder: for all that is written.
-        settings: further `--set=...` of the retrainings.
-
     Raises:
         ServerError: something is not installed, or does not start.
     """

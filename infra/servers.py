@@ -190,13 +190,7 @@ def _postgres_program(name: str) -> str:
 
 @contextmanager
 def mlflow_server(folder: Path, env: Mapping[str, str], database: str = "") -> Iterator[str]:
-    """MLflow with artifacts in s3://mlflow; its URL.
-
-    Args:
-        folder: made if missing.
-        env: of the S3 server.
-        database: SQLAlchemy's URL; empty: SQLite in `folder`.
-    """
+    """MLflow with artifacts in s3://mlflow, by default on SQLite; its URL."""
     folder.mkdir(parents=True, exist_ok=True)
     (port,) = free_ports(1)
     command = [
@@ -281,13 +275,7 @@ def has_prometheus() -> bool:
 
 @contextmanager
 def prometheus_server(folder: Path, head: RayHead, exporter: str = "") -> Iterator[str]:
-    """Prometheus with the rules of `infra/monitoring`; its URL.
-
-    Args:
-        folder: for its data and its log; made if missing.
-        head: of the Ray cluster whose nodes it reads.
-        exporter: host and port of `pipelines/exporter.py`, which it reads too; empty: of none.
-    """
+    """Prometheus with the rules of `infra/monitoring`, reading Ray and an exporter; its URL."""
     program = _program("prometheus", "apt install prometheus")
     place = folder / "prometheus"
     targets = place / "targets"

@@ -31,11 +31,7 @@ class Loaded:
 
 
 def load(folder: Path) -> Loaded:
-    """Load a version whose files were checked, without this process's secrets.
-
-    Args:
-        folder: its files.
-    """
+    """Load a version whose files were checked, without this process's secrets."""
     with tempfile.TemporaryDirectory(prefix="fresh-load-") as home:
         env = {"PATH": os.defpath, "HOME": home, "OMP_NUM_THREADS": "1"}
         env["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -21,11 +21,6 @@ class TrackedSearch:
     def __init__(self, record: SearchRecord, experiment: str, params: Mapping[str, Any]) -> None:
         """Find its run or create it.
 
-        Args:
-            record: of the search.
-            experiment: that it belongs to.
-            params: of the search, which stay what they are.
-
         Raises:
             TrackingError: MLflow does not answer, or refuses.
         """
@@ -45,11 +40,6 @@ class TrackedSearch:
         metrics: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Close the run.
-
-        Args:
-            status: how it ended.
-            files: texts by name.
-            metrics: by name.
 
         Raises:
             TrackingError: MLflow does not answer, or refuses.

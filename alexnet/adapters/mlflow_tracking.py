@@ -47,11 +47,7 @@ class TrackedRun:
     """The MLflow run of a training."""
 
     def __init__(self, record: RunRecord, say: Callable[[str], None]) -> None:
-        """Contact nothing yet.
-
-        Args:
-            record: of the run.
-            say: called with a line when the tracker goes away, and when it answers again.
+        """Contact nothing yet; `say` gets a line when the tracker goes away, and when it is back.
 
         Raises:
             TrackingError: `MLFLOW_TRACKING_URI` must be set here.

@@ -258,10 +258,7 @@ def _check_storage(settings: ClusterConfig) -> None:
 
 
 def nodes(cache_dir: str) -> list[Node]:
-    """What each node of the cluster has that can run workers.
-
-    Args:
-        cache_dir: `data.cache_dir`, whose disk is looked at.
+    """What each node that can run workers has, with the free space of `cache_dir`.
 
     Raises:
         ClusterError: a node does not answer.

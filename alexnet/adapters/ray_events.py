@@ -27,13 +27,7 @@ Watch = Callable[[Event], None]
 
 @contextmanager
 def delivered(mailbox: Any, listeners: tuple[Watch, ...], resources: Resources) -> Iterator[None]:
-    """Call the listeners for what arrives, from a thread.
-
-    Args:
-        mailbox: a `Mailbox`.
-        listeners: called with each event, in order.
-        resources: that the workers wait for.
-    """
+    """Call the listeners, in order, for each event in a `Mailbox`, from a thread."""
     done = threading.Event()
     silence = _Silence(resources)
 

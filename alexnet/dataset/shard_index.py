@@ -40,11 +40,7 @@ def to_bytes(index: Index) -> bytes:
 
 
 def parse(data: bytes, num_samples: int) -> Index:
-    """Read an index file.
-
-    Args:
-        data: its bytes, which a digest vouches for.
-        num_samples: of the shard, as the manifest says.
+    """Read an index file, whose bytes a digest vouches for.
 
     Raises:
         ValueError: it does not have the length of an index of so many samples.

@@ -133,11 +133,6 @@ class Summary:
     def write(self, reports: Store, store: Store, known: Manifest) -> str:
         """Write the report; the file name of its page.
 
-        Args:
-            reports: where it goes.
-            store: the data set's.
-            known: its manifest.
-
         Raises:
             StoreError: it cannot be written, or a repeated image's name cannot be read.
         """

@@ -106,11 +106,6 @@ def _name_of(
 def make(part: Part, store: Store, *, classes: ClassMap) -> Record:
     """Write the index of a shard; images that cannot be used are left out of it.
 
-    Args:
-        part: what to index.
-        store: where the shard is.
-        classes: of the data set.
-
     Raises:
         StoreError: the shard cannot be read, or the index cannot be written.
         DataError: it is no whole tar, or a sample has a class that is none.

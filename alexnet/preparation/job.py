@@ -98,11 +98,6 @@ def base_of(store: Store, *, adding: bool) -> Manifest | None:
 def begin(store: Store, job: Job, base: Manifest | None = None) -> None:
     """Make sure that nothing can be mixed up or overwritten.
 
-    Args:
-        store: the destination.
-        job: to be done there.
-        base: the data set that is added to; None for a new one.
-
     Raises:
         DataError: the destination has files that are not of this preparation.
         StoreError: it cannot be read or written.
@@ -146,11 +141,6 @@ def _not_empty(store: Store, found: str) -> DataError:
 
 def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """Make the parts that are not made yet; how many images each had, those made before first.
-
-    Args:
-        store: the destination.
-        job: to be done.
-        spread: makes parts side by side.
 
     Raises:
         StoreError: images cannot be read, or shards cannot be written.

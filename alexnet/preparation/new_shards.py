@@ -110,14 +110,7 @@ def job(
 def parts(
     listing: Listing, order: dict[str, NDArray[np.int64]], first: dict[str, int], per_shard: int
 ) -> Iterator[Part]:
-    """The shards to be made.
-
-    Args:
-        listing: of the images.
-        order: of `orders`.
-        first: number of each split's first shard.
-        per_shard: images of each.
-    """
+    """The shards to be made; `first` has the number of each split's first one."""
     for split, numbers in order.items():
         for shard, begin in enumerate(range(0, len(numbers), per_shard), first[split]):
             chosen = numbers[begin : begin + per_shard].tolist()
@@ -167,12 +160,6 @@ def _goes_to_val(name: str, settings: Settings) -> bool:
 
 def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> Record:
     """Write a part's shard and its index.
-
-    Args:
-        part: what to make.
-        destination: where the shard goes.
-        source: where the images are.
-        short_side_px: see `Settings`.
 
     Raises:
         StoreError: images cannot be read, or the shard cannot be written.

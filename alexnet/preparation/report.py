@@ -33,11 +33,6 @@ class Report(NamedTuple):
 def write(store: Store, file: str, report: Report) -> None:
     """Write a report as a page, and beside it as JSON.
 
-    Args:
-        store: where it goes.
-        file: name of the page; ends in `.html`.
-        report: to be written.
-
     Raises:
         StoreError: it cannot be written.
     """

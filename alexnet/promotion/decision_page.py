@@ -61,14 +61,7 @@ def changed(
 def to_html(
     title: str, decision: Decision, gained: Sequence[Changed], lost: Sequence[Changed]
 ) -> str:
-    """The page.
-
-    Args:
-        title: which version of which model.
-        decision: to be shown.
-        gained: images that the challenger alone has right.
-        lost: images that the champion alone has right.
-    """
+    """The page."""
     headline = [
         ("Decision", f"{decision.number}, {clock.readable(decision.time_ms)}, by {decision.by}"),
         ("Champion before", _version(decision.before.champion)),

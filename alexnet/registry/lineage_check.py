@@ -22,12 +22,6 @@ Check = Callable[[ShardDigest], str]
 def verify(made_from: Lineage, store: Store, problems: Iterable[str], how: str) -> list[RuleResult]:
     """Hold the data to the lineage.
 
-    Args:
-        made_from: of the version.
-        store: of the data set.
-        problems: of the shards, from a check of each.
-        how: what the check of a shard compares.
-
     Raises:
         StoreUnavailableError: the store does not answer.
     """

@@ -50,11 +50,6 @@ class _Graph(nn.Module):
 def write(path: Path, classifier: Classifier, files: list[bytes]) -> None:
     """Export, run the graph on real images, and compare with torch.
 
-    Args:
-        path: of the new file.
-        classifier: the network.
-        files: images.
-
     Raises:
         ArtifactError: the graph gives other logits.
     """

@@ -32,13 +32,7 @@ def images(store: ReadableStore, manifest: Manifest) -> list[bytes]:
 
 
 def write(path: Path, files: list[bytes], logits: NDArray[np.float32]) -> None:
-    """Keep them.
-
-    Args:
-        path: a safetensors file.
-        files: N images.
-        logits: (N, K).
-    """
+    """Keep N images and their logits, (N, K), as a safetensors file."""
     arrays: dict[str, NDArray[Any]] = {
         "files": np.frombuffer(b"".join(files), np.uint8),
         "lengths": np.array([len(file) for file in files], np.int64),

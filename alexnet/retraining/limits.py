@@ -14,12 +14,7 @@ class Limits:
         self._settings, self._begun_ms = settings, begun_ms
 
     def exceeded(self, event: Event, cost: float) -> str:
-        """The limit that the training goes beyond, or nothing.
-
-        Args:
-            event: the last that was heard of it.
-            cost: so far.
-        """
+        """The limit that the training goes beyond, or nothing."""
         hours, settings = (event.time_ms - self._begun_ms) / MS_AN_HOUR, self._settings
         if settings.max_hours and hours > settings.max_hours:
             return f"retrain.max_hours = {settings.max_hours:g} is reached"

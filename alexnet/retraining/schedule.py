@@ -23,11 +23,7 @@ def next_after(cron: str, timezone: str, now: datetime) -> datetime:
 
 
 def parse(text: str, now: datetime) -> datetime:
-    """The minute of a tick, in UTC.
-
-    Args:
-        text: ISO 8601 with a time zone; empty: the minute of `now`.
-        now: with its time zone.
+    """The minute of a tick in ISO 8601 with a time zone, in UTC; of `now` if it is empty.
 
     Raises:
         ConfigError: it is no time, or has no time zone.

@@ -114,10 +114,6 @@ def read_meta(folder: Path) -> CheckpointMeta:
 def parse_meta(text: bytes, where: str) -> CheckpointMeta:
     """The content of a `meta.json`.
 
-    Args:
-        text: as it was read.
-        where: begins the message of an error.
-
     Raises:
         CheckpointError: it is damaged, or of another schema.
     """
@@ -162,12 +158,6 @@ def check_same_run(
     meta: CheckpointMeta, identity: Mapping[str, Any], manifest_digest: str, where: str
 ) -> None:
     """Refuse to resume with another configuration or other data.
-
-    Args:
-        meta: of the checkpoint.
-        identity: of this run, `RunConfig.identity()`.
-        manifest_digest: of this run's data.
-        where: begins the message of an error.
 
     Raises:
         CheckpointError: something differs; it is named.

@@ -27,12 +27,7 @@ class LostWorkAccount:
 
     @classmethod
     def going_on(cls, record: RunRecord, killed: Holder | None) -> "LostWorkAccount":
-        """Of a run as it is found.
-
-        Args:
-            record: of the run.
-            killed: who worked on it and could not write how it ended.
-        """
+        """Of a run as it is found; `killed` worked on it and could not write how it ended."""
         if killed:
             return cls.after(killed.step, killed.renewed_ms, "the command was killed")
         if record.ended_ms is None:
@@ -41,13 +36,7 @@ class LostWorkAccount:
 
     @classmethod
     def after(cls, reached: int, ended_ms: int, reason: str) -> "LostWorkAccount":
-        """Of a run that another process has worked on.
-
-        Args:
-            reached: the step it had come to.
-            ended_ms: when it ended, in milliseconds since 1970.
-            reason: why, if that was a failure; empty for one that was stopped.
-        """
+        """Of a run that another process has worked on."""
         return cls(reached, pause_ms=max(0, clock.now_ms() - ended_ms), reason=reason)
 
     def see(self, event: Event) -> LostWork | None:

@@ -134,14 +134,6 @@ def find(
 ) -> tuple[RunRecord, bool]:
     """The run to resume, or a new one, which is not written yet.
 
-    Args:
-        config: what the command asks for.
-        manifest: of the data set.
-        data_url: its folder.
-        git_commit: of the code.
-        folder: the store of the run with a name.
-        fresh: never resume one.
-
     Returns:
         The run, and whether it is one that was started before.
 
@@ -174,11 +166,6 @@ def find(
 
 def again(found: RunRecord, store: Store, *, continued: bool) -> RunRecord:
     """The run as it is now that the lease on it is ours; another process may have worked on it.
-
-    Args:
-        found: what `find` has found.
-        store: the run's folder.
-        continued: whether it was started before.
 
     Raises:
         CheckpointError: the record is damaged.

@@ -29,12 +29,7 @@ def digits(storage_url: str) -> str:
 
 
 def shown(folder: str, step: int) -> str:
-    """What works in a folder, for people.
-
-    Args:
-        folder: below `cluster.storage_url`.
-        step: that the holder of its lease has reached.
-    """
+    """What works in a folder, for people."""
     kind, _, name = folder.rpartition("/")
     if kind == _RETRAININGS:
         return f"retraining of {name}"

@@ -19,12 +19,7 @@ def namespace_id() -> str:
 
 
 def is_gone(pid: int, seen_from: str) -> bool:
-    """Whether this was a process of our namespaces, and is none any more.
-
-    Args:
-        pid: its number.
-        seen_from: `namespace_id()` there.
-    """
+    """Whether this was a process of our namespaces, and is none any more."""
     if not seen_from or seen_from != namespace_id():
         return False
     try:

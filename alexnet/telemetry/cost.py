@@ -131,12 +131,7 @@ class Spending:
             self._use(self._asked_since(event.metrics))
 
     def lose(self, start: Event, seconds: float) -> float:
-        """What a failure has cost.
-
-        Args:
-            start: after it; `see` gets it next.
-            seconds: of training that were lost, with the time until it continued.
-        """
+        """What a failure has cost by the start after it, which `see` gets next."""
         used = Usage(worker_s=(self.workers or start.workers) * seconds)
         if self._unseen:
             self._use(used)

@@ -25,10 +25,6 @@ def put(store: Store, weights: Path) -> None:
 def read(store: Store, sha256: str) -> dict[str, Any]:
     """The network's state.
 
-    Args:
-        store: the run's folder.
-        sha256: digest (hex) of the file.
-
     Raises:
         CheckpointError: it is no such file.
         DataError: it is another one.

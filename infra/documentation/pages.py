@@ -31,14 +31,7 @@ REFERENCES: dict[str, Callable[[], str]] = {
 
 
 def rendered(text: str, page: Path, docs: Path, navigation: Mapping[str, Sequence[str]]) -> str:
-    """The Markdown of a page as Sphinx gets it.
-
-    Args:
-        text: of the page.
-        page: its file.
-        docs: the folder of all pages.
-        navigation: heading -> names of pages, in order.
-    """
+    """The Markdown of a page as Sphinx gets it."""
     parts = CODE.split(text)
     parts[::2] = [LINK.sub(lambda link: _stays(link, page, docs), part) for part in parts[::2]]
     text = "".join(parts)

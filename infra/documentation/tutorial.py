@@ -169,11 +169,6 @@ def environment(home: Path, port: int) -> dict[str, str]:
 def perform(page: str, made: Path, folder: Path) -> Iterator[tuple[Step, float]]:
     """Do each step of a page, and say which was done in how many seconds.
 
-    Args:
-        page: its Markdown.
-        made: the clone.
-        folder: for all that does not belong into it.
-
     Raises:
         NotShownError: something is not as the page says.
         ServerError: a server of the page did not start.

@@ -15,11 +15,7 @@ class Gate:
     """Passes TCP connections on while it is open."""
 
     def __init__(self, target: str) -> None:
-        """Listen on a free port of the loopback interface.
-
-        Args:
-            target: URL of the server behind.
-        """
+        """Listen on a free port of the loopback interface."""
         parts = urlsplit(target)
         self._target = (str(parts.hostname), int(parts.port or 80))
         self._listener = socket.create_server((HOST, 0))

@@ -179,13 +179,7 @@ class Surroundings:
         node.process.wait()
 
     def train(self, name: str, settings: Settings, storage: str = "") -> Training:
-        """Begin or resume a run of the small training.
-
-        Args:
-            name: of the run.
-            settings: `section.key` -> value, besides those of `SMALL`.
-            storage: folder of runs, if not that of all others.
-        """
+        """Begin or resume a run of the small training."""
         log = self.folder / f"{name}-{time.monotonic_ns()}.log"
         values = SMALL | settings
         command = [

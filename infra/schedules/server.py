@@ -41,13 +41,7 @@ class Schedule:
 def schedule(
     folder: Path, env: Mapping[str, str], arguments: list[str], port: int = 0
 ) -> Iterator[Schedule]:
-    """Dagster's page and its daemon.
-
-    Args:
-        folder: for the history and the logs; made if missing.
-        env: of what is run, with the cluster, S3 and MLflow.
-        arguments: of `pipelines/submit.py`.
-        port: of the page; 0: a free one.
+    """Dagster's page and its daemon; `arguments` are those of `pipelines/submit.py`.
 
     Raises:
         ServerError: it is not installed, or does not start.

@@ -15,12 +15,6 @@ from alexnet.preparation import data_check
 def run(url: str, *, digests: bool, report: str, max_rejects: float) -> None:
     """Check all shards, and print what was found.
 
-    Args:
-        url: folder of the data set, or a manifest in it.
-        digests: compare digests only, without decoding and without a report.
-        report: folder for the report.
-        max_rejects: share of images that may be unusable.
-
     Raises:
         AlexNetError: something is not as it was written, or cannot be read.
     """

@@ -38,11 +38,6 @@ class Inputs:
 def prepare(config: RunConfig, *, fresh: bool = False, nested_in: str = "") -> Inputs:
     """Open and check the data and the folder of runs, before anything is started.
 
-    Args:
-        config: the run.
-        fresh: do not resume a run that was started before.
-        nested_in: MLflow's id of the run that a new one is a part of.
-
     Raises:
         AlexNetError: something is missing, does not fit or cannot be written.
     """

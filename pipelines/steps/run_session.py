@@ -89,10 +89,6 @@ class Session:
     def stop(self, status: Status, why: str = "") -> None:
         """Write that the run ends before it is complete; a tracker that is away gets it later.
 
-        Args:
-            status: KILLED or FAILED.
-            why: the error.
-
         Raises:
             LeaseError: another process has taken the run over.
             StoreError: the record cannot be written.

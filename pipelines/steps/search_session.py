@@ -19,12 +19,6 @@ from pipelines.steps.stop_request import StopRequest
 def run(config: RunConfig, space: Path, out: Path | None, *, dry_run: bool) -> int:
     """Search until each trial has ended; the exit status.
 
-    Args:
-        config: of trial 0.
-        space: file of the search.
-        out: where the best configuration is written, too.
-        dry_run: show the trials, and train nothing.
-
     Raises:
         AlexNetError: something that the user can fix; the same command resumes the search.
     """

@@ -28,14 +28,7 @@ class Evaluator:
         kept: Store | None,
         say: Callable[[str], None],
     ) -> None:
-        """Evaluate nothing yet.
-
-        Args:
-            registry: of the versions.
-            data: a data set, whose validation split counts.
-            kept: folder for predictions; None: nothing is read or written.
-            say: takes a line for people.
-        """
+        """Evaluate nothing yet; without a folder in `kept` nothing is read or written."""
         self._registry, self._kept, self._say = registry, kept, say
         self._store, self._manifest = data
         self._connected = False

@@ -36,12 +36,6 @@ def run(
 ) -> training_report.Result | None:
     """Train, register, and say what came of it.
 
-    Args:
-        inputs: of the run.
-        stop: ends it before its end, with a checkpoint.
-        console: shows what happens.
-        listeners: called with each event and what the run has cost by then, too.
-
     Returns:
         None if it was ended before its end.
 
