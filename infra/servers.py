@@ -314,6 +314,7 @@ _RAY_START = (
     *(sys.executable, "-c", _RAY, "start", "--block", f"--node-ip-address={HOST}"),
     *("--num-gpus=0", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"),
     f"--object-store-memory={256 * 2**20}",
+    "--include-log-monitor=false",  # no driver of ours prints what workers write
 )
 
 _NO_AUTH = {"RAY_AUTH_MODE": "disabled"}

@@ -131,8 +131,9 @@ def job_cluster(tmp_path_factory, s3, mlflow_url):
 
 @pytest.fixture
 def on_cluster(job_cluster, monkeypatch):
-    """Commands of this process join the cluster."""
+    """Commands of this process join the cluster, from which no node is taken away."""
     monkeypatch.setenv("RAY_ADDRESS", job_cluster.gcs_address)
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     return job_cluster
 
 

@@ -62,7 +62,9 @@ def main(folder: str) -> None:
     import pandas as pd
     from safetensors.numpy import load_file
 
-    model = mlflow.pyfunc.load_model(folder)
+    # Whether other versions are installed than it asks for shows in its logits; MLflow takes two
+    # seconds to look.
+    model = mlflow.pyfunc.load_model(folder, suppress_warnings=True)
     probe = load_file(Path(folder) / "artifacts" / "probe.safetensors")
     ends = np.cumsum(probe["lengths"]).tolist()
     data = probe["files"].tobytes()

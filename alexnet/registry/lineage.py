@@ -85,9 +85,9 @@ def installed() -> dict[str, str]:
     found = {}
     for package in metadata.distributions():
         with suppress(FileNotFoundError):
-            name, version = package.metadata["Name"], package.metadata["Version"]
-            if name and version:
-                found[name] = version
+            about = package.metadata  # parsed at each access
+            if about["Name"] and about["Version"]:
+                found[about["Name"]] = about["Version"]
     return dict(sorted(found.items()))
 
 

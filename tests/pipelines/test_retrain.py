@@ -77,14 +77,117 @@ LONG = ("--set=train.epochs=24",)
 """So that it is not over before it is stopped."""
 
 
-def test_new_data_is_learnt_once_and_judged(model):
+HOLD = """
+import sys
+from alexnet.adapters.object_store import open_store
+from alexnet.storage.lease import Lease
+lease = Lease(open_store(sys.argv[1]))
+lease.take("a retraining")
+print("held", flush=True)
+sys.stdin.read()
+lease.release()
+"""
+
+
+@contextmanager
+def held(model):
+    """Another process is at work; its number."""
+    command = [sys.executable, "-c", HOLD, model.store.url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.stdin.close()
+
+
+@contextmanager
+def scraped(model):
+    """What Prometheus reads of an exporter, whose end is that of a SIGTERM."""
+    script = str(ROOT / "pipelines" / "exporter.py")
+    command = [sys.executable, script, *model.arguments("--port=0", "--every=0")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+        url = process.stdout.readline().split()[1]
+        yield urllib.request.urlopen(url).read().decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def check_page(page, name):
+    """Every measure of a registered model is there, and is what was done with it."""
+    found = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            labels = dict(sample.labels)
+            assert labels.pop("model") == name
+            found[" ".join([sample.name, *labels.values()])] = sample.value
+    assert {key.partition(" ")[0] for key in found} == {
+        each.series for each in prometheus_metrics.ALL if each.source == "model"
+    }
+    assert found["alexnet_champion_version"] == 1
+    assert 0 < found["alexnet_champion_top1_ratio"] <= 1
+    assert found["alexnet_retrainings_total promoted"] == 1
+    assert found["alexnet_retrainings_total refused"] == 0
+    assert found["alexnet_retraining_cost_total USD"] > 0
+    assert found["alexnet_retraining_at_work"] == 1
+    begun, ended, decided = (
+        found[f"alexnet_last_{what}_timestamp_seconds"]
+        for what in ("retraining_begun", "retraining_ended", "decision")
+    )
+    assert begun < decided < ended <= time.time()
+
+
+def check_lines(said):
+    """Each line of a retraining is JSON, and what it has cost is in one of them."""
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
+    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
+    assert run == "tiny-retraining-0001"
+    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
+    assert re.search(r"^cost        [\d.]+ USD: workers [\d.]+ USD$", closing, re.M)
+
+
+def test_before_the_first_retraining_status_says_that_there_is_none(model, capfd):
+    assert status_command.main(model.arguments()) == 0
+    assert capfd.readouterr().out == (
+        "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n"
+        "looked      never\n"
+        "next        no retrain.schedule\n\nretrainings\n  none\n\n"
+        "decisions\nnothing was decided yet\n"
+    )
+
+
+def check_shown(model, capfd):
+    """What status and the exporter say while the second retraining is about to begin."""
+    (only,) = records.read(model.store)
+    assert 0 < only.cost < 2 * (only.ended_ms - only.begun_ms) / 1000
+    assert only.currency == "USD"
+    with held(model) as holder:
+        assert status_command.main(model.arguments()) == 0
+        with scraped(model) as page:
+            check_page(page, model.name)
+    said = capfd.readouterr().out
+    assert re.search(r"^champion    version 1, top-1 [01]\.\d+, promoted \(decision 1\)", said)
+    assert f"at work     planning, by process {holder} on " in said
+    assert re.search(
+        r"^   1  .* UTC  version 1 promoted; the first training, .* min, cost .* USD$", said, re.M
+    )
+    assert "version 1 promoted, champion 1, by " in said
+
+
+def test_new_data_is_learnt_once_and_judged_and_status_and_the_exporter_show_it(
+    model, capfd, monkeypatch
+):
     status, said = model("--dry-run")
     assert (status, said) == (0, f"{model.name}: would train: the first training\n")
     assert not model.storage.exists()
 
-    status, said = model(*LEARNS)
+    with monkeypatch.context() as patch:
+        patch.setenv("ALEXNET_LOG", "json")
+        status, said = model(*LEARNS, "--set=price.per_worker_hour=3600")
     assert (status, Registry(model.name).aliases()) == (0, {"champion": 1, "challenger": 1})
     assert "retraining 1: version 1 promoted" in said
+    check_lines(said)
+    check_shown(model, capfd)
 
     status, said = model(*LEARNS)
     assert (status, model.outcomes) == (0, ["promoted"])
@@ -137,29 +240,6 @@ def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, mom
     assert version.tags["manifest_digest"] == only.ingredients.manifest_digest != newest.digest
 
 
-HOLD = """
-import sys
-from alexnet.adapters.object_store import open_store
-from alexnet.storage.lease import Lease
-lease = Lease(open_store(sys.argv[1]))
-lease.take("a retraining")
-print("held", flush=True)
-sys.stdin.read()
-lease.release()
-"""
-
-
-@contextmanager
-def held(model):
-    """Another process is at work; its number."""
-    command = [sys.executable, "-c", HOLD, model.store.url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process.pid
-        process.stdin.close()
-
-
 def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
     with held(model) as holder:
         status, said = model()
@@ -210,83 +290,6 @@ def test_a_warm_start_begins_with_the_champions_weights_and_names_it(model):
     assert losses[0] < 0.9  # a guess has ln 3 = 1.0986
     status, said = model(*warm)
     assert (status, len(records.read(model.store))) == (0, 2)
-
-
-@contextmanager
-def scraped(model):
-    """What Prometheus reads of an exporter, whose end is that of a SIGTERM."""
-    script = str(ROOT / "pipelines" / "exporter.py")
-    command = [sys.executable, script, *model.arguments("--port=0", "--every=0")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
-        url = process.stdout.readline().split()[1]
-        yield urllib.request.urlopen(url).read().decode()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
-
-
-def check_page(page, name):
-    """Every measure of a registered model is there, and is what was done with it."""
-    found = {}
-    for family in text_string_to_metric_families(page):
-        for sample in family.samples:
-            labels = dict(sample.labels)
-            assert labels.pop("model") == name
-            found[" ".join([sample.name, *labels.values()])] = sample.value
-    assert {key.partition(" ")[0] for key in found} == {
-        each.series for each in prometheus_metrics.ALL if each.source == "model"
-    }
-    assert found["alexnet_champion_version"] == 1
-    assert 0 < found["alexnet_champion_top1_ratio"] <= 1
-    assert found["alexnet_retrainings_total promoted"] == 1
-    assert found["alexnet_retrainings_total refused"] == 0
-    assert found["alexnet_retraining_cost_total USD"] > 0
-    assert found["alexnet_retraining_at_work"] == 1
-    begun, ended, decided = (
-        found[f"alexnet_last_{what}_timestamp_seconds"]
-        for what in ("retraining_begun", "retraining_ended", "decision")
-    )
-    assert begun < decided < ended <= time.time()
-
-
-def check_lines(said):
-    """Each line of a retraining is JSON, and what it has cost is in one of them."""
-    lines = [json.loads(line) for line in said.splitlines()]
-    assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
-    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
-    assert run == "tiny-retraining-0001"
-    (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
-    assert re.search(r"^cost        [\d.]+ USD: workers [\d.]+ USD$", closing, re.M)
-
-
-def test_status_and_the_exporter_show_champion_retrainings_decisions_and_costs(
-    model, capfd, monkeypatch
-):
-    show = model.arguments()
-    assert status_command.main(show) == 0
-    assert capfd.readouterr().out == (
-        "champion    none\nprevious    none\nchallenger  none\nat work     nobody\n"
-        "looked      never\n"
-        "next        no retrain.schedule\n\nretrainings\n  none\n\n"
-        "decisions\nnothing was decided yet\n"
-    )
-    with monkeypatch.context() as patch:
-        patch.setenv("ALEXNET_LOG", "json")
-        _, said = model(*LEARNS, "--set=price.per_worker_hour=3600")
-    check_lines(said)
-    (only,) = records.read(model.store)
-    assert 0 < only.cost < 2 * (only.ended_ms - only.begun_ms) / 1000
-    assert only.currency == "USD"
-    with held(model) as holder:
-        assert status_command.main(show) == 0
-        with scraped(model) as page:
-            check_page(page, model.name)
-    said = capfd.readouterr().out
-    assert re.search(r"^champion    version 1, top-1 [01]\.\d+, promoted \(decision 1\)", said)
-    assert f"at work     planning, by process {holder} on " in said
-    assert re.search(
-        r"^   1  .* UTC  version 1 promoted; the first training, .* min, cost .* USD$", said, re.M
-    )
-    assert "version 1 promoted, champion 1, by " in said
 
 
 @pytest.mark.proof

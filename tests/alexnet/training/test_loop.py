@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alexnet.adapters.object_store import open_store
-from alexnet.errors import CheckpointError, DivergedError
+from alexnet.errors import CheckpointError, DivergedError, StoreError
 from alexnet.loading.data_loader import training_batches
 from alexnet.runs.checkpoint_store import Checkpoints
 from alexnet.telemetry import event_journal
@@ -112,6 +112,17 @@ def test_without_an_interval_a_checkpoint_follows_the_one_before(train, tiny_url
     kept = dataclasses.replace(config.cluster, checkpoints_kept=100)
     trainer = train(dataclasses.replace(config, cluster=kept))
     assert len(trainer.checkpoints.steps()) > 2  # more than the ends of the epochs
+
+
+def test_a_full_disk_stops_the_run_at_once_and_keeps_what_is_there(train, tmp_path):
+    small = tmp_path / "run" / "step-00000016"
+    small.parent.mkdir()
+    small.symlink_to("/dev/full")
+    with pytest.raises(StoreError, match="step-00000016"):
+        train()
+    checkpoints = Checkpoints(open_store(str(tmp_path / "run")), 3)
+    assert checkpoints.steps() == [8]
+    assert checkpoints.newest(lambda meta, where: None, print)[0].step == 8
 
 
 def test_a_finished_run_has_nothing_left_to_do(train):
