@@ -88,7 +88,7 @@ def parser(module: str, description: str | None, exit_statuses: str) -> argparse
 
 
 def exit_status(name: str, work: Callable[[], int | None], stopped: int = 130) -> int:
-    """Do the work until it ends or a signal comes; print an error in one line."""
+    """Do the work until it ends, or a signal does with `stopped`; print an error in one line."""
     leave_on_signals()
     try:
         return work() or 0

@@ -36,7 +36,10 @@ class LostWorkAccount:
 
     @classmethod
     def after(cls, reached: int, ended_ms: int, reason: str) -> "LostWorkAccount":
-        """Of a run that another process has worked on."""
+        """Of a run that another process has worked on.
+
+        It ended at `ended_ms`, in milliseconds since 1970; an empty `reason`: it was stopped.
+        """
         return cls(reached, pause_ms=max(0, clock.now_ms() - ended_ms), reason=reason)
 
     def see(self, event: Event) -> LostWork | None:

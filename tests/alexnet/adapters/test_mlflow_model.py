@@ -163,7 +163,7 @@ def test_an_environment_with_only_its_requirements_loads_the_champion_and_agrees
 
 
 def test_the_onnx_graph_is_the_same_network_on_real_images(trained, photos, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install -e '.[onnx]'")
     registry = dataclasses.replace(trained.config.registry, onnx=True)
     config = dataclasses.replace(trained.config, registry=registry)
     record = new_record(config, trained.manifest, "onnx")

@@ -25,7 +25,7 @@ def test_ray_data_reads_every_sample(urls, connected):
 
 
 def test_timm_reads_every_sample(tiny, urls):
-    readers = pytest.importorskip("timm.data.readers.reader_wds", reason="timm is not installed")
+    readers = pytest.importorskip("timm.data.readers.reader_wds", reason="pip install -e '.[dev]'")
     store, _ = tiny
     split = f"train-{{000000..{len(urls) - 1:06d}}}.tar|{NUM_TRAIN}"
     read = list(readers.ReaderWds(store.url, split=split))
