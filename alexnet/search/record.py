@@ -2,7 +2,7 @@
 
 import dataclasses
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -140,27 +140,3 @@ def read(store: Store) -> SearchRecord:
 
 
 READER = Reader(SearchRecord, SearchError, "Restore it, or delete it and start anew.")
-
-
-def table(trials: Sequence[Trial]) -> list[str]:
-    """The trials, a line each, the best finished ones first."""
-    keys = list(dict.fromkeys(key for trial in trials for key in trial.values))
-    heads = ["trial", "outcome", "epochs", "top-1", "loss", *keys]
-    rows = [_row(trial, keys) for trial in trials]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (heads, *rows)
-    ]
-
-
-def _row(trial: Trial, keys: Sequence[str]) -> list[str]:
-    shown = [f"{trial.peak.top1:.4f}", f"{trial.peak.loss:.4f}"] if trial.epochs else ["-", "-"]
-    values = [str(trial.values.get(key, "as it is")) for key in keys]
-    return [
-        str(trial.number),
-        trial.outcome or "not ended",
-        str(len(trial.epochs)),
-        *shown,
-        *values,
-    ]

@@ -10,8 +10,7 @@ from alexnet.config import GateConfig
 from alexnet.promotion import decision_page, decisions
 from alexnet.promotion.aliases import AliasReconciler
 from alexnet.promotion.decisions import AliasTargets, Decision
-from alexnet.registry import rule_result
-from pipelines.steps import gate_evidence
+from pipelines.steps import gate_evidence, text_table
 from pipelines.steps.gate_evidence import Case, Judged
 
 DONE, REFUSED, WAITING = 0, 3, 4
@@ -63,7 +62,7 @@ def promote(
         say=say,
     )
     judged = gate_evidence.judge(case)
-    say(rule_result.table(judged.verdicts))
+    say(text_table.rules(judged.verdicts))
     good = all(each.holds for each in judged.verdicts)
     promoted = good or bool(request.force)
     if request.dry_run:

@@ -4,10 +4,10 @@ from typing import Any
 
 from alexnet import config_file
 from alexnet.config import RunConfig
-from alexnet.search import record as trials
 from alexnet.search.record import DONE, SearchRecord
 from alexnet.search.space import Search
 from alexnet.telemetry.cost import money
+from pipelines.steps import text_table
 
 BEST = "best.toml"
 """The file with the best configuration, in the search's folder and in MLflow."""
@@ -16,7 +16,7 @@ BEST = "best.toml"
 def plan(record: SearchRecord) -> str:
     """The trials as they would be."""
     left = sum(trial.outcome not in DONE for trial in record.trials)
-    lines = [f"{record.name}: {left} trials to run", *trials.table(record.trials)]
+    lines = [f"{record.name}: {left} trials to run", *text_table.trials(record.trials)]
     return "\n".join(lines)
 
 
@@ -95,7 +95,7 @@ def closing(record: SearchRecord, file: str, tracker: str) -> str:
     return "\n".join(
         [
             "",
-            *trials.table([*record.ranked, *rest]),
+            *text_table.trials([*record.ranked, *rest]),
             "",
             f"best     trial {record.best.number}, top-1 {record.best.peak.top1:.4f}",
             *([f"cost     {money(cost, record.currency)}"] if record.currency else []),

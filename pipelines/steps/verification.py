@@ -7,9 +7,10 @@ from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_tasks import spread
 from alexnet.errors import ArtifactError
-from alexnet.registry import lineage_check, rule_result
+from alexnet.registry import lineage_check
 from alexnet.registry.lineage import Lineage
 from alexnet.registry.rule_result import RuleResult
+from pipelines.steps import text_table
 
 BROKEN = 3
 """Exit status."""
@@ -26,7 +27,7 @@ def run(model_name: str, wanted: str, *, full: bool) -> int:
     found, made_from = _files(registry, version)
     if made_from:
         found += [_run(registry, version, made_from), *_data(made_from, full=full)]
-    print(rule_result.table(found))
+    print(text_table.rules(found))
     broken = [each.rule for each in found if not each.holds]
     if broken:
         print(f"{version.shown}: does not hold any more: {', '.join(broken)}")

@@ -75,14 +75,3 @@ def test_a_damaged_record_and_one_of_another_release_are_named(store):
     dataclasses.replace(record(), schema=9).write(store)
     with pytest.raises(SearchError, match="schema 9; this code reads 1"):
         trials.read(store)
-
-
-def test_the_table_has_a_line_for_each_trial_whatever_is_known_of_it():
-    lines = trials.table([one(0, 0.5), one(1, outcome="", lr=0.25), one(2, outcome="failed", d=1)])
-    assert [line.split() for line in lines] == [
-        ["trial", "outcome", "epochs", "top-1", "loss", "lr", "d"],
-        ["0", "finished", "1", "0.5000", "1.0000", *["as", "it", "is", "as", "it", "is"]],
-        ["1", "not", "ended", "0", "-", "-", "0.25", "as", "it", "is"],
-        ["2", "failed", "0", "-", "-", "as", "it", "is", "1"],
-    ]
-    assert len({len(line) for line in lines}) == 1
