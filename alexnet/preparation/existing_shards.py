@@ -15,7 +15,8 @@ from alexnet.dataset.shard_index import SAMPLE, Index
 from alexnet.errors import DataError
 from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import examine
-from alexnet.preparation.job import Job, Record, name_of
+from alexnet.preparation.job import Job, name_of
+from alexnet.preparation.part_record import PartRecord
 from alexnet.preparation.sources import ilsvrc, webdataset
 from alexnet.preparation.sources.listing import Spread
 from alexnet.preparation.sources.tar_stream import MAX_MEMBER_BYTES, Walk
@@ -94,7 +95,7 @@ def job(
 
 
 def _name_of(
-    store: Store, parts: list[Part], number: int, record_of: Callable[[str], Record]
+    store: Store, parts: list[Part], number: int, record_of: Callable[[str], PartRecord]
 ) -> str:
     place, row = unpacked(number)
     shard = record_of(parts[place].shard).shard
@@ -103,7 +104,7 @@ def _name_of(
     return sample_name(store, shard, row)
 
 
-def make(part: Part, store: Store, *, classes: ClassMap) -> Record:
+def make(part: Part, store: Store, *, classes: ClassMap) -> PartRecord:
     """Write the index of a shard; images that cannot be used are left out of it.
 
     Raises:
@@ -128,7 +129,7 @@ def make(part: Part, store: Store, *, classes: ClassMap) -> Record:
         rows.append((sample.offset, len(data), label, shard_index.crc32c(data)))
     written = Index(walk.num_bytes, walk.sha256, np.array(rows, SAMPLE))
     shard = _write(store, part.shard, written) if rows else None
-    return Record(part.split, shard, findings, np.array(seen_rows, SEEN))
+    return PartRecord(part.split, shard, findings, np.array(seen_rows, SEEN))
 
 
 def _usable(sample: RawSample, label: int | None) -> tuple[bytes, int]:

@@ -6,21 +6,19 @@ that is made, so that an interrupted preparation resumes where it stopped.
 """
 
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from alexnet.dataset import manifest as manifests
 from alexnet.dataset import shard_writer
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
 from alexnet.errors import DataError
+from alexnet.preparation import part_record
 from alexnet.preparation import report as data_report
-from alexnet.preparation.duplicates import SEEN, duplicates
+from alexnet.preparation.duplicates import duplicates
+from alexnet.preparation.part_record import PartRecord
 from alexnet.preparation.report import Report
 from alexnet.preparation.sources.listing import Spread
 from alexnet.preparation.statistics import Findings
@@ -28,18 +26,6 @@ from alexnet.storage.store import Store
 
 WORK = "preparing"
 """Folder of a data set under way; it is removed when the manifest is published."""
-
-
-class Record(NamedTuple):
-    """What became of one part, as it lies in the store until all parts are made."""
-
-    split: str
-    """`train` or `val`."""
-    shard: Shard | None
-    """None if no image of the part can be used."""
-    findings: Findings
-    seen: NDArray[np.void]
-    """(usable images,) of dtype `SEEN`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +44,9 @@ class Job:
     """To be looked at; None if that is not known before."""
     parts: Callable[[], Iterator[Any]]
     """Each has the file name of its shard as `shard`."""
-    make: Callable[[Any, Store], Record]
+    make: Callable[[Any, Store], PartRecord]
     """Makes a part in a store; can be pickled."""
-    name_of: Callable[[int, Callable[[str], Record]], str]
+    name_of: Callable[[int, Callable[[str], PartRecord]], str]
     """Name of an image by the number that its part gave it; the second argument finds the record
     of a shard."""
     in_place: bool = False
@@ -147,7 +133,7 @@ def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """
     made = set(_records(store, job))
     todo = (part for part in job.parts() if _record_name(job, part.shard) not in made)
-    yield from (_num_images(read_record(store, name)) for name in sorted(made))
+    yield from (part_record.read(store, name).num_images for name in sorted(made))
     yield from spread(_Make(job.make, store, job.work), todo)
 
 
@@ -155,18 +141,14 @@ def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
 class _Make:
     """Makes a part and puts its record down; how many images it had."""
 
-    make: Callable[[Any, Store], Record]
+    make: Callable[[Any, Store], PartRecord]
     store: Store
     work: str
 
     def __call__(self, part: Any) -> int:
         made = self.make(part, self.store)
-        self.store.write(f"{self.work}/{part.shard}.json", record_json(made))
-        return _num_images(made)
-
-
-def _num_images(made: Record) -> int:
-    return made.findings.num_usable + made.findings.num_rejected
+        part_record.write(self.store, f"{self.work}/{part.shard}.json", made)
+        return made.num_images
 
 
 def _record_name(job: Job, shard: str) -> str:
@@ -202,15 +184,15 @@ def finish(
         split: list(base.split(split)) if base else [] for split in SPLITS
     }
     for name in names:
-        made = read_record(store, name)
+        made = part_record.read(store, name)
         found.merge(made.findings)
         if made.shard:
             listed[made.split].append(made.shard)
     repeated = duplicates(
-        lambda: (read_record(store, name).seen for name in names), found.num_usable
+        lambda: (part_record.read(store, name).seen for name in names), found.num_usable
     )
     report = f"report-{job.digest}.html"
-    of_shard = lru_cache(maxsize=8)(lambda shard: read_record(store, _record_name(job, shard)))
+    of_shard = lru_cache(maxsize=8)(lambda shard: part_record.read(store, _record_name(job, shard)))
     groups = [[job.name_of(number, of_shard) for number in group] for group in repeated.groups]
     data_report.write(store, report, Report(job.name, job.classes, found, repeated, groups))
     try:
@@ -224,37 +206,3 @@ def finish(
     for name in [*names, f"{job.work}/job.json"]:
         store.delete(name)
     return manifest, report
-
-
-def read_record(store: Store, name: str) -> Record:
-    """A part's record.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    tree = json.loads(store.read(name))
-    shard = tree["shard"]
-    if shard:
-        shard = Shard(
-            name=shard["name"],
-            num_samples=shard["num_samples"],
-            index_sha256=bytes.fromhex(shard["index_sha256"]),
-        )
-    seen = np.frombuffer(b64decode(tree["seen"]), SEEN)
-    return Record(tree["split"], shard, Findings.from_plain(tree["findings"]), seen)
-
-
-def record_json(record: Record) -> bytes:
-    """What `read_record` reads."""
-    shard = record.shard and {
-        "name": record.shard.name,
-        "num_samples": record.shard.num_samples,
-        "index_sha256": record.shard.index_sha256.hex(),
-    }
-    tree = {
-        "split": record.split,
-        "shard": shard,
-        "findings": record.findings.to_plain(),
-        "seen": b64encode(record.seen.tobytes()).decode(),
-    }
-    return json.dumps(tree).encode()

@@ -17,7 +17,8 @@ from alexnet.dataset.shard_writer import Sample, sample_key, write_shard
 from alexnet.errors import ConfigError, DataError
 from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import Examined, examine
-from alexnet.preparation.job import Job, Record, name_of
+from alexnet.preparation.job import Job, name_of
+from alexnet.preparation.part_record import PartRecord
 from alexnet.preparation.sources.listing import Entry, Listing, read
 from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.storage.store import Store
@@ -158,7 +159,7 @@ def _goes_to_val(name: str, settings: Settings) -> bool:
     return seeds.derive(0, "val", tail) < settings.val_share * 2**63
 
 
-def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> Record:
+def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> PartRecord:
     """Write a part's shard and its index.
 
     Raises:
@@ -180,7 +181,7 @@ def make(part: Part, destination: Store, *, source: Store, short_side_px: int | 
         key = sample_key(f"{part.shard.removesuffix('.tar')}-{len(samples):05d}", entry.name)
         samples.append(Sample(key, entry.label, _jpeg(data, found, short_side_px)))
     shard = write_shard(destination, part.shard, samples) if samples else None
-    return Record(part.split, shard, findings, np.array(rows, SEEN))
+    return PartRecord(part.split, shard, findings, np.array(rows, SEEN))
 
 
 def _jpeg(data: bytes, found: Examined, short_side_px: int | None) -> bytes:

@@ -1,10 +1,9 @@
 """Statistics over the images of a data set, which add up over parts in any order."""
 
-from base64 import b64decode, b64encode
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from alexnet import images
 from alexnet.dataset.colour_statistics import ColourSums
@@ -115,40 +114,6 @@ class Findings:
         self.colours.merge(other.colours)
         self._list(other.rejects)
         self._show(other.thumbnails)
-
-    def to_plain(self) -> dict[str, Any]:
-        """The same as JSON can hold it."""
-        return {
-            "counts": [[*key, count] for key, count in sorted(self.counts.items())],
-            "formats": self.formats,
-            "notes": self.notes,
-            "reasons": self.reasons,
-            "rejects": self.rejects,
-            "short_sides": list(self.short_sides.items()),
-            "file_bytes": list(self.file_bytes.items()),
-            "colours": asdict(self.colours),
-            "thumbnails": [
-                [order, label, b64encode(jpeg).decode()] for order, label, jpeg in self.thumbnails
-            ],
-        }
-
-    @classmethod
-    def from_plain(cls, tree: dict[str, Any]) -> "Findings":
-        """What `to_plain` gave."""
-        return cls(
-            counts=Counter({(split, label): count for split, label, count in tree["counts"]}),
-            formats=Counter(tree["formats"]),
-            notes=Counter(tree["notes"]),
-            reasons=Counter(tree["reasons"]),
-            rejects=[Reject(*fields) for fields in tree["rejects"]],
-            short_sides=Counter(dict(tree["short_sides"])),
-            file_bytes=Counter(dict(tree["file_bytes"])),
-            colours=ColourSums(**tree["colours"]),
-            thumbnails=[
-                Thumbnail(order, label, b64decode(jpeg))
-                for order, label, jpeg in tree["thumbnails"]
-            ],
-        )
 
     def check_budget(self, max_reject_share: float) -> None:
         """Refuse a data set of which too much cannot be used.

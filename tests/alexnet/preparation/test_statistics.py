@@ -41,8 +41,7 @@ def found_in(numbers):
 @given(st.permutations(range(len(FILES))), st.integers(0, len(FILES)))
 def test_parts_add_up_to_the_whole_in_any_order(order, cut):
     merged = found_in(order[cut:])
-    plain = json.loads(json.dumps(found_in(order[:cut]).to_plain()))
-    merged.merge(Findings.from_plain(plain))
+    merged.merge(found_in(order[:cut]))
     assert merged == found_in(range(len(FILES)))
 
 
@@ -103,7 +102,6 @@ def test_duplicates_do_not_depend_on_parts_or_passes(drawn, passes):
 
 def test_the_tree_is_json_and_counts_every_class():
     whole = found_in(range(len(FILES)))
-    tree = to_tree(whole, ("even", "odd"), duplicates(list, 0))
-    assert json.loads(json.dumps(tree)) == json.loads(json.dumps(tree))
+    tree = json.loads(json.dumps(to_tree(whole, ("even", "odd"), duplicates(list, 0))))
     assert tree["classes"] == {"train": {"even": 3, "odd": 2}, "val": {"even": 0, "odd": 1}}
     assert sum(tree["short_side_px"].values()) == sum(tree["file_bytes"].values()) == 6
