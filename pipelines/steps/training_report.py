@@ -71,7 +71,7 @@ def closing(result: Result, seconds: float, current: Session) -> str:
     promote = f"python pipelines/promote.py {version.number}"
     if version.name != RegistryConfig().model_name:
         promote += f" --set registry.model_name={version.name}"
-    if tracked.uri.startswith("sqlite"):
+    if tracked.shown_uri.startswith("sqlite"):
         curves = f"mlflow ui --backend-store-uri {tracked.shown_uri}    # the run's curves"
     else:
         curves = f"{tracked.shown_uri}    the run's curves"
