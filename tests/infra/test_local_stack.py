@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from infra import local_stack, processes, servers
 from tests import listening
+from tests.infra.stack_files import check_no_secret
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,8 +76,10 @@ def test_prometheus_watches_every_node_where_it_is_installed(stack):
 @pytest.mark.slow
 def test_a_job_finds_the_servers_and_this_python(stack):
     script = 'echo "$MLFLOW_TRACKING_URI $(command -v python)"'
+    submit = [stack.python, "-m", "ray.scripts.scripts", "job", "submit", "--submission-id=where"]
+    stack.submitted.add("where")
     done = subprocess.run(
-        [stack.python, "-m", "ray.scripts.scripts", "job", "submit", "--", "sh", "-c", script],
+        [*submit, "--", "sh", "-c", script],
         env=stack.env,
         capture_output=True,
         text=True,
@@ -101,6 +105,33 @@ def test_a_second_stack_in_the_same_folder_is_refused_in_one_line(stack):
         f"local_stack: {folder}: a stack is running here. Stop it, or name another folder with "
         "--dir.\n"
     )
+
+
+@pytest.mark.slow
+def test_every_port_of_the_stack_is_bound_to_the_loopback_interface(stack):
+    beyond, ports = listening.foreign(stack.process.pid)
+    assert beyond == []
+    assert ports > 20
+
+
+@pytest.mark.slow
+def test_no_secret_is_in_anything_that_was_written(stack):
+    check_no_secret(stack)
+
+
+@pytest.mark.slow
+def test_sigterm_stops_all_of_it_and_frees_the_ports(stack):  # the last of the stack
+    folder, process, env = stack.folder, stack.process, stack.env
+    head = urlsplit(env["RAY_API_SERVER_ADDRESS"]).port
+    assert listening.processes_with(str(folder))
+    assert listening.processes_with(f"--dashboard-port={head}")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert not listening.processes_with(str(folder))
+    assert not listening.processes_with(f"--dashboard-port={head}")
+    names = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI", "RAY_API_SERVER_ADDRESS")
+    assert all(listening.is_free(env[name]) for name in names)
+    assert not (folder / "env.sh").exists()
 
 
 @pytest.mark.slow

@@ -136,14 +136,14 @@ def check_page(page, name):
     assert begun < decided < ended <= time.time()
 
 
-def check_lines(said):
+def check_lines(said, run):
     """Each line of a retraining is JSON, and what it has cost is in one of them."""
     lines = [json.loads(line) for line in said.splitlines()]
     assert {"text", "started", "progress", "evaluated", "ended"} == {line["kind"] for line in lines}
-    (run,) = {line["run"] for line in lines if line["kind"] != "text"}
-    assert run == "tiny-retraining-0001"
+    assert {line["run"] for line in lines if line["kind"] != "text"} == {run}
     (closing,) = (line["text"] for line in lines if "registered  " in line.get("text", ""))
     assert re.search(r"^cost        [\d.]+ USD: workers [\d.]+ USD$", closing, re.M)
+    return [line["text"] for line in lines if line["kind"] == "text"]
 
 
 def test_before_the_first_retraining_status_says_that_there_is_none(model, capfd):
@@ -174,38 +174,6 @@ def check_shown(model, capfd):
     assert "version 1 promoted, champion 1, by " in said
 
 
-def test_new_data_is_learnt_once_and_judged_and_status_and_the_exporter_show_it(
-    model, capfd, monkeypatch
-):
-    status, said = model("--dry-run")
-    assert (status, said) == (0, f"{model.name}: would train: the first training\n")
-    assert not model.storage.exists()
-
-    with monkeypatch.context() as patch:
-        patch.setenv("ALEXNET_LOG", "json")
-        status, said = model(*LEARNS, "--set=price.per_worker_hour=3600")
-    assert (status, Registry(model.name).aliases()) == (0, {"champion": 1, "challenger": 1})
-    assert "retraining 1: version 1 promoted" in said
-    check_lines(said)
-    check_shown(model, capfd)
-
-    status, said = model(*LEARNS)
-    assert (status, model.outcomes) == (0, ["promoted"])
-    assert said.startswith(f"{model.name}: skip: champion version 1 has the same data")
-
-    model.publish_less()
-    status, said = model(*LEARNS)
-    assert said.startswith(f"{model.name}: train: new data\n")
-    assert (status, model.outcomes) == (3, ["promoted", "refused"])
-    version = Registry(model.name).find("challenger")
-    newest = manifest.read(open_store(str(model.data)))
-    assert (version.number, version.tags["manifest_digest"]) == (2, newest.digest)
-
-    status, said = model(*LEARNS)
-    assert status == 0
-    assert "skip: retraining 2 had the same data, configuration and code: refused" in said
-
-
 def wait_for(process, pattern):
     """Read what a process says until it says this."""
     for line in process.stdout:
@@ -214,30 +182,56 @@ def wait_for(process, pattern):
     pytest.fail(f"ended with {process.wait()} before it said {pattern}")
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(r"step=16/", marks=pytest.mark.proof),
-        r"^registered|^best",
-        pytest.param(r"is champion", marks=pytest.mark.proof),
-    ],
-)
-def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, moment):
-    killed = model.start(*LONG)
+def go_on_after_a_kill(model, moment, *settings):
+    """The first retraining, killed when it says this; newer data comes, and it is gone on with."""
+    killed = model.start(*settings)
     wait_for(killed, moment)
     killed.kill()
     killed.wait()
     model.publish_less()
     before = len(records.read(model.store))
-    status, said = model(*LONG)
+    status, said = model(*settings)
     assert status == 0
     assert f"{model.name}: continue: retraining 1 was interrupted" in said
     (only,) = records.read(model.store)
     assert (before, only.outcome, only.version) == (1, "promoted", 1)
-    version = Registry(model.name).find("champion")
-    assert version.number == 1
+    registry = Registry(model.name)
+    assert registry.aliases() == {"champion": 1, "challenger": 1}
     newest = manifest.read(open_store(str(model.data)))
-    assert version.tags["manifest_digest"] == only.ingredients.manifest_digest != newest.digest
+    trained_on = registry.find("champion").tags["manifest_digest"]
+    assert trained_on == only.ingredients.manifest_digest != newest.digest
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("moment", [r"step=16/", r"is champion"])
+def test_one_that_was_killed_is_gone_on_with_although_newer_data_came(model, moment):
+    go_on_after_a_kill(model, moment, *LONG)
+
+
+def test_new_data_is_learnt_once_whatever_is_killed_and_status_and_the_exporter_show_it(
+    model, capfd, monkeypatch
+):
+    status, said = model("--dry-run")
+    assert (status, said) == (0, f"{model.name}: would train: the first training\n")
+    assert not model.storage.exists()
+
+    settings = ("--set=train.epochs=8", "--set=price.per_worker_hour=3600")
+    go_on_after_a_kill(model, r"^registered|^best", *settings)
+    check_shown(model, capfd)
+
+    with monkeypatch.context() as patch:
+        patch.setenv("ALEXNET_LOG", "json")
+        status, said = model(*settings)
+    texts = check_lines(said, "tiny-retraining-0002")
+    assert texts[0] == f"{model.name}: train: new data"
+    assert (status, model.outcomes) == (3, ["promoted", "refused"])
+    version = Registry(model.name).find("challenger")
+    newest = manifest.read(open_store(str(model.data)))
+    assert (version.number, version.tags["manifest_digest"]) == (2, newest.digest)
+
+    status, said = model(*settings)
+    assert status == 0
+    assert "skip: retraining 2 had the same data, configuration and code: refused" in said
 
 
 def test_of_two_at_once_one_works_and_the_other_says_who_does(model):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.adapters.object_store import open_store
+from alexnet.storage.lease import Lease
 from pipelines import submit
 
 pytestmark = pytest.mark.slow
@@ -59,16 +61,17 @@ def model(job_cluster, s3, tmp_path):
     return Model(job_cluster, s3, tmp_path)
 
 
-def test_two_calls_for_a_tick_wait_for_one_job_and_a_third_does_not_ask_again(model, s3):
-    ended_at_once = "--set=retrain.max_hours=0.000001"
-    two = [model.submit(ended_at_once) for _ in range(2)]
-    said = [each.communicate()[0] for each in two]
-    assert [each.returncode for each in two] == [3, 3], said
+def test_two_calls_for_a_tick_wait_for_one_job_and_a_third_does_not_ask_again(model, s3_env, s3):
+    lease = Lease(open_store(f"s3://checkpoints/{model.name}/_retraining/{model.name}"))
+    with lease.held("a retraining"):  # so that the job ends without a training
+        two = [model.submit() for _ in range(2)]
+        said = [each.communicate()[0] for each in two]
+    assert [each.returncode for each in two] == [5, 5], said
     assert sorted(f"{model.job}: submitted" in each for each in said) == [False, True]
-    assert all("retrain.max_hours = 1e-06 is reached" in each for each in said)
-    third = model.submit(ended_at_once)
-    assert third.communicate()[0] == f"{model.job}: has ended with status 3\n"
-    assert third.returncode == 3
+    assert all("is at work on it. Wait for its end." in each for each in said)
+    third = model.submit()
+    assert third.communicate()[0] == f"{model.job}: has ended with status 5\n"
+    assert third.returncode == 5
     assert set(model.jobs) == {model.job}
     assert s3.secret_key not in json.dumps(model.jobs)
 

@@ -93,8 +93,28 @@ def check_exported(head, run):
     return found
 
 
+def options(changes):
+    return [f"--set={key}={value}" for key, value in changes.items()]
+
+
+def submitted(head, *arguments):
+    """What a training says that runs as a job."""
+    ray = str(Path(sys.executable).with_name("ray"))
+    job = [ray, "job", "submit", "--working-dir", ".", "--", "python", "pipelines/train.py"]
+    done = subprocess.run(
+        [*job, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "RAY_API_SERVER_ADDRESS": head.job_address},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
-def test_a_run_is_tracked_measured_and_its_best_model_registered(
+def test_a_submitted_run_is_tracked_measured_and_its_best_model_registered(
     on_cluster, run_file, tiny_url, tiny_in_s3, job_cluster
 ):
     changes = {
@@ -103,13 +123,7 @@ def test_a_run_is_tracked_measured_and_its_best_model_registered(
         "price.per_worker_hour": 3600,
         "price.per_1000_gets": 1,
     }
-    # In a process of its own: Ray counts once for each time that a process has joined a cluster.
-    script = str(ROOT / "pipelines" / "train.py")
-    command = [sys.executable, script, run_file, *TWO_WORKERS]
-    command += [f"--set={k}={v}" for k, v in changes.items()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    out = done.stdout
+    out = submitted(job_cluster, run_file, *TWO_WORKERS, *options(changes))
     found = check_exported(job_cluster, re.search(r"^run=(\S+)", out, re.MULTILINE)[1])
     assert f"cost        {money(found['run_cost'], 'USD')}: workers " in out
     version = on_cluster.get_model_version_by_alias("whole", "challenger")
@@ -253,20 +267,10 @@ def test_a_run_that_somebody_works_on_is_left_alone(on_cluster, run_file, tmp_pa
     inputs = run_inputs.prepare(config_file.load(Path(run_file), ["run.name=busy"]))
     run = tmp_path / "runs" / "busy"
     inputs.record.write(open_store(str(run)))
-    held = Lease(open_store(str(run)))
-    held.take("busy")
-    commands = [
-        [sys.executable, str(ROOT / "pipelines" / "sync_tracking.py"), str(run)],
-        [
-            *(sys.executable, str(ROOT / "pipelines" / "train.py"), run_file),
-            "--set=run.name=busy",
-        ],
-    ]
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert f"process {os.getpid()} on " in done.stderr.splitlines()[-1], done.stderr
-    held.release()
+    with Lease(open_store(str(run))).held("busy"):
+        assert sync_tracking.main([str(run)]) == 2
+        assert f"process {os.getpid()} on " in capsys.readouterr().err
+        assert f"process {os.getpid()} on " in refusal(capsys, run_file, "--set=run.name=busy")
 
 
 def test_what_is_no_run_cannot_be_delivered(tmp_path, capsys):
@@ -277,7 +281,8 @@ def test_what_is_no_run_cannot_be_delivered(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_job_without_a_tracker_is_refused(run_file, monkeypatch, capsys):
+def test_a_job_without_a_tracker_is_refused(on_cluster, run_file, monkeypatch, capsys):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("RAY_JOB_ID", "01000000")
     assert "MLFLOW_TRACKING_URI is not set" in refusal(capsys, run_file)
 
@@ -303,20 +308,7 @@ def test_photographs_in_s3_are_trained_on_by_a_submitted_job(
         "train.global_batch_size": 16,
         "registry.model_name": "photos",
     }
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ray")),
-            "job", "submit", "--working-dir", ".", "--", "python", "pipelines/train.py",
-            "pipelines/configs/imagenette.toml",
-            *(f"--set={key}={value}" for key, value in changes.items()),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "RAY_API_SERVER_ADDRESS": job_cluster.job_address},
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    submitted(job_cluster, "pipelines/configs/imagenette.toml", *options(changes))
     client = MlflowClient(mlflow_url)
     version = client.get_model_version_by_alias("photos", "challenger")
     losses = [point.value for point in client.get_metric_history(version.run_id, "val/loss")]

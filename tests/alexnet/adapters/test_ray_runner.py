@@ -52,22 +52,6 @@ def train(connected, tmp_path):
     return train
 
 
-def test_two_workers_with_unequal_shares_evaluate_as_one_process_exactly(train, tiny_url):
-    config, checkpoints, end = train(tiny_url, epochs=2)
-    assert end == "done"
-    store = open_store(tiny_url)
-    manifest = manifests.read(store)
-    worker = LocalWorker()
-    alone = Trainer(config, manifest, store, worker, checkpoints)
-    with checkpoints.best(pytest.fail) as (best, folder):
-        alone.network.load_state_dict(checkpoint.read_state(folder)["model"])
-    validation = ValidationStream(alone.validation_parts())
-    counts = evaluate(alone.network, validation, Normalizer.of(manifest, worker.device), worker)
-    assert counts.images == NUM_VAL  # 29: 14 on one worker, 15 on the other
-    assert best.metrics["top1"] == counts.rates()["top1"]
-    assert best.metrics["top5"] == counts.rates()["top5"]
-
-
 def kill_when(condition, find, events):
     """A watcher that keeps events, and once the condition holds kills one of what it finds."""
     killed = []
@@ -81,6 +65,19 @@ def kill_when(condition, find, events):
     return watch
 
 
+def check_evaluated(config, store, checkpoints):
+    """What workers with unequal shares have measured is what one process measures, exactly."""
+    manifest, worker = manifests.read(store), LocalWorker()
+    alone = Trainer(config, manifest, store, worker, checkpoints)
+    with checkpoints.best(pytest.fail) as (best, folder):
+        alone.network.load_state_dict(checkpoint.read_state(folder)["model"])
+    validation = ValidationStream(alone.validation_parts())
+    counts = evaluate(alone.network, validation, Normalizer.of(manifest, worker.device), worker)
+    assert counts.images == NUM_VAL  # 29: 14 on one worker, 15 on the other
+    assert best.metrics["top1"] == counts.rates()["top1"]
+    assert best.metrics["top5"] == counts.rates()["top5"]
+
+
 def pids(class_name):
     only = [("class_name", "=", class_name), ("state", "=", "ALIVE")]
     return [actor.pid for actor in list_actors(filters=only)]
@@ -89,7 +86,7 @@ def pids(class_name):
 @pytest.mark.parametrize(
     "victim", ["RayTrainWorker", pytest.param("TrainController", marks=pytest.mark.proof)]
 )
-def test_a_killed_process_costs_the_steps_since_the_last_checkpoint_and_no_sample(
+def test_a_killed_process_costs_steps_and_no_sample_and_two_workers_evaluate_as_one_process(
     train, spoilt, tmp_path, victim
 ):
     url, _ = spoilt(bad=[5, 40, 41, 99])
@@ -103,6 +100,7 @@ def test_a_killed_process_costs_the_steps_since_the_last_checkpoint_and_no_sampl
     assert end == "done"
     assert checkpoints.steps()[-1] == 24 * (103 // 12)
 
+    check_evaluated(config, open_store(url), checkpoints)
     accounts = {event.ledger.epoch: event.ledger for event in events if event.ledger}
     alone = LocalWorker()
     train_alone(config, manifests.read(open_store(url)), open_store(url), tmp_path / "alone", alone)
