@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet.telemetry import prometheus_metrics
@@ -47,6 +48,27 @@ RARE = {
     prometheus_metrics.S3_ERRORS,
 }
 """Ray exports a counter from its first count on; see `test_training_metrics.py` for these."""
+
+
+HOLD = """
+import sys
+from alexnet.adapters.object_store import open_store
+from alexnet.storage.lease import Lease
+with Lease(open_store(sys.argv[1])).held("it"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(url):
+    """Another process is at work in a folder, and holds its lease; the number of the process."""
+    command = [sys.executable, "-c", HOLD, url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process.pid
+        process.stdin.close()
 
 
 class Commands:

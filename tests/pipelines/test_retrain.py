@@ -22,7 +22,7 @@ from alexnet.retraining import records
 from alexnet.telemetry import prometheus_metrics
 from pipelines import retrain
 from pipelines import status as status_command
-from tests.commands import LENIENT, ROOT, Commands
+from tests.commands import LENIENT, ROOT, Commands, held
 
 pytestmark = pytest.mark.slow
 
@@ -75,29 +75,6 @@ LEARNS = ("--set=train.epochs=8",)
 
 LONG = ("--set=train.epochs=24",)
 """So that it is not over before it is stopped."""
-
-
-HOLD = """
-import sys
-from alexnet.adapters.object_store import open_store
-from alexnet.storage.lease import Lease
-lease = Lease(open_store(sys.argv[1]))
-lease.take("a retraining")
-print("held", flush=True)
-sys.stdin.read()
-lease.release()
-"""
-
-
-@contextmanager
-def held(model):
-    """Another process is at work; its number."""
-    command = [sys.executable, "-c", HOLD, model.store.url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, cwd=ROOT, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        yield process.pid
-        process.stdin.close()
 
 
 @contextmanager
@@ -161,7 +138,7 @@ def check_shown(model, capfd):
     (only,) = records.read(model.store)
     assert 0 < only.cost < 2 * (only.ended_ms - only.begun_ms) / 1000
     assert only.currency == "USD"
-    with held(model) as holder:
+    with held(model.store.url) as holder:
         assert status_command.main(model.arguments()) == 0
         with scraped(model) as page:
             check_page(page, model.name)
@@ -235,7 +212,7 @@ def test_new_data_is_learnt_once_whatever_is_killed_and_status_and_the_exporter_
 
 
 def test_of_two_at_once_one_works_and_the_other_says_who_does(model):
-    with held(model) as holder:
+    with held(model.store.url) as holder:
         status, said = model()
     assert (status, said.count("\n")) == (5, 1)
     assert f"retraining of {model.name}: process {holder} on " in said

@@ -18,13 +18,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from alexnet import config_file
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
-from alexnet.storage.lease import Lease
 from alexnet.telemetry import prometheus_metrics
 from alexnet.telemetry.cost import money
 from infra.processes import free_ports
 from pipelines import sync_tracking, train
 from pipelines.steps import run_inputs
-from tests.commands import RARE, ROOT, TINY, TWO_WORKERS
+from tests.commands import RARE, ROOT, TINY, TWO_WORKERS, held
 
 
 @pytest.fixture
@@ -265,12 +264,12 @@ def steps_of(client, run, key):
 @pytest.mark.slow
 def test_a_run_that_somebody_works_on_is_left_alone(on_cluster, run_file, tmp_path, capsys):
     inputs = run_inputs.prepare(config_file.load(Path(run_file), ["run.name=busy"]))
-    run = tmp_path / "runs" / "busy"
-    inputs.record.write(open_store(str(run)))
-    with Lease(open_store(str(run))).held("busy"):
-        assert sync_tracking.main([str(run)]) == 2
-        assert f"process {os.getpid()} on " in capsys.readouterr().err
-        assert f"process {os.getpid()} on " in refusal(capsys, run_file, "--set=run.name=busy")
+    run = str(tmp_path / "runs" / "busy")
+    inputs.record.write(open_store(run))
+    with held(run) as holder:
+        assert sync_tracking.main([run]) == 2
+        assert f"process {holder} on " in capsys.readouterr().err
+        assert f"process {holder} on " in refusal(capsys, run_file, "--set=run.name=busy")
 
 
 def test_what_is_no_run_cannot_be_delivered(tmp_path, capsys):
