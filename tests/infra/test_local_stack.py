@@ -15,8 +15,11 @@ from urllib.parse import quote, urlsplit
 import boto3
 import pytest
 
+from alexnet.adapters.object_store import s3_client
 from infra import local_stack, processes, servers
 from tests import listening
+from tests.conftest import use_s3
+from tests.golden_values import write_tiny
 from tests.infra.stack_files import check_no_secret
 
 ROOT = Path(__file__).parents[2]
@@ -74,19 +77,19 @@ def test_prometheus_watches_every_node_where_it_is_installed(stack):
 
 
 @pytest.mark.slow
-def test_a_job_finds_the_servers_and_this_python(stack):
-    script = 'echo "$MLFLOW_TRACKING_URI $(command -v python)"'
-    submit = [stack.python, "-m", "ray.scripts.scripts", "job", "submit", "--submission-id=where"]
-    stack.submitted.add("where")
-    done = subprocess.run(
-        [*submit, "--", "sh", "-c", script],
-        env=stack.env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+def test_a_job_finds_the_servers_and_runs_the_files_that_come_with_it_on_every_node(
+    stack, monkeypatch
+):
+    use_s3(monkeypatch, stack.env)
+    url = "s3://datasets/tiny"
+    write_tiny(url)
+    s3_client.forget_client()
+    script = (
+        f'echo "$MLFLOW_TRACKING_URI $(command -v python)"; python pipelines/check_data.py {url}'
     )
-    assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in done.stdout, done.stdout
+    status, said = stack.submit("check", "sh", "-c", script)
+    assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in said
+    assert status == 0, said
 
 
 @pytest.mark.slow

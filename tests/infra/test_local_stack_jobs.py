@@ -5,16 +5,12 @@ secrets that the stack runs with.
 """
 
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.infra.stack_files import check_no_secret
 
 pytestmark = [pytest.mark.slow, pytest.mark.proof]
-
-ROOT = Path(__file__).parents[2]
 
 SMALL = [
     "--set=registry.model_name=of-jobs",
@@ -26,33 +22,21 @@ SMALL = [
 ]
 
 
-def submit(stack, cwd, name, *command):
-    """Exit status and output of `ray job submit`."""
-    stack.submitted.add(name)
-    command = [
-        *(stack.python, "-m", "ray.scripts.scripts", "job", "submit", f"--submission-id={name}"),
-        *("--working-dir", ROOT, "--", "python", *command),
-    ]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=cwd, env=stack.env, check=False, **pipes)
-    return done.returncode, done.stdout
-
-
 def test_a_training_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
-    status, said = submit(stack, tmp_path, "train", "pipelines/train.py", *SMALL)
+    status, said = stack.submit("train", "python", "pipelines/train.py", *SMALL, cwd=tmp_path)
     assert status == 0, said
     assert "registered  of-jobs version 1, alias challenger" in said
 
 
 def test_a_retraining_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
-    _, said = submit(stack, tmp_path, "retrain", "pipelines/retrain.py", *SMALL)
+    _, said = stack.submit("retrain", "python", "pipelines/retrain.py", *SMALL, cwd=tmp_path)
     assert "of-jobs: train: the first training" in said, said
     assert re.search(
         r"retraining 1: version \d refused", said
     )  # after one epoch it is no better than chance
     assert "failed with exit code 3" in said
 
-    status, said = submit(stack, tmp_path, "again", "pipelines/retrain.py", *SMALL)
+    status, said = stack.submit("again", "python", "pipelines/retrain.py", *SMALL, cwd=tmp_path)
     assert status == 0, said
     assert "skip: retraining 1 had the same data, configuration and code: refused" in said
 
@@ -60,8 +44,8 @@ def test_a_retraining_runs_from_the_files_that_come_with_the_job(stack, tmp_path
 def test_a_search_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
     space = stack.folder / "space.toml"  # the nodes are on this machine
     space.write_text("trials = 2\n[space]\nmodel.dropout = { uniform = [0.1, 0.3] }\n")
-    command = ("pipelines/tune.py", f"--space={space}")
-    status, said = submit(stack, tmp_path, "search", *command, *SMALL)
+    command = ("python", "pipelines/tune.py", f"--space={space}")
+    status, said = stack.submit("search", *command, *SMALL, cwd=tmp_path)
     assert status == 0, said
     assert "written  s3://checkpoints/jobs/_search/digits-" in said
     check_no_secret(stack)
