@@ -15,11 +15,10 @@ from urllib.parse import quote, urlsplit
 import boto3
 import pytest
 
-from alexnet.adapters.object_store import s3_client
+from alexnet.adapters.object_store import open_store, s3_client
 from infra import local_stack, processes, servers
 from tests import listening
 from tests.conftest import use_s3
-from tests.golden_values import write_tiny
 from tests.infra.stack_files import check_no_secret
 
 ROOT = Path(__file__).parents[2]
@@ -78,18 +77,18 @@ def test_prometheus_watches_every_node_where_it_is_installed(stack):
 
 @pytest.mark.slow
 def test_a_job_finds_the_servers_and_runs_the_files_that_come_with_it_on_every_node(
-    stack, monkeypatch
+    stack, tiny_url, monkeypatch
 ):
     use_s3(monkeypatch, stack.env)
-    url = "s3://datasets/tiny"
-    write_tiny(url)
+    for file in Path(tiny_url).iterdir():
+        open_store("s3://datasets/tiny").upload(file, file.name)
     s3_client.forget_client()
-    script = (
-        f'echo "$MLFLOW_TRACKING_URI $(command -v python)"; python pipelines/check_data.py {url}'
-    )
+    check = "python pipelines/check_data.py s3://datasets/tiny"
+    script = f'echo "$MLFLOW_TRACKING_URI $(command -v python)"; {check}'
     status, said = stack.submit("check", "sh", "-c", script)
     assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in said
     assert status == 0, said
+    assert "images are as they were written" in said
 
 
 @pytest.mark.slow
