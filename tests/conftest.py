@@ -125,6 +125,7 @@ def mlflow_on_postgres(mlflow_url):
 def job_cluster(tmp_path_factory, s3, mlflow_url):
     """A Ray cluster of two CPUs; its jobs find S3 and MLflow in their environment."""
     env = {**s3.env(), "MLFLOW_TRACKING_URI": mlflow_url}
+    env["REPORTER_UPDATE_INTERVAL_MS"] = "60000"  # looking at every process takes it a while
     with servers.ray_head(tmp_path_factory.mktemp("ray"), env) as head:
         yield head
 

@@ -144,13 +144,16 @@ def draws(search: Search, config: RunConfig) -> list[dict[str, Any]]:
     _check(search, config)
     sequence = Halton(d=len(search.space), scramble=True, rng=search.seed)
     found: list[dict[str, Any]] = [{}]
-    known = {config.digest()}
+    known, drawn = {config.digest()}, set()
     for _ in range(TRIES * search.trials):
         if len(found) == search.trials:
             break
         (point,) = sequence.random(1)
         shares = zip(search.space, point, strict=True)
         values = {each.key: each.at(share) for each, share in shares}
+        if repr(values) in drawn:  # the rest takes milliseconds
+            continue
+        drawn.add(repr(values))
         made = config_file.changed(config, values).digest()
         if made not in known:
             found.append(values)

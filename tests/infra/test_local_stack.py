@@ -58,6 +58,22 @@ def test_secrets_are_in_private_files_only(stack):
 
 
 @pytest.mark.slow
+def test_a_job_finds_the_servers_and_runs_the_files_that_come_with_it_on_every_node(
+    stack, tiny_url, monkeypatch
+):
+    use_s3(monkeypatch, stack.env)
+    for file in Path(tiny_url).iterdir():
+        open_store("s3://datasets/tiny").upload(file, file.name)
+    s3_client.forget_client()
+    check = "python pipelines/check_data.py s3://datasets/tiny"
+    script = f'echo "$MLFLOW_TRACKING_URI $(command -v python)"; {check}'
+    status, said = stack.submit("check", "sh", "-c", script)
+    assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in said
+    assert status == 0, said
+    assert "images are as they were written" in said
+
+
+@pytest.mark.slow
 def test_prometheus_watches_every_node_where_it_is_installed(stack):
     shown = re.findall(r"^Prometheus  (\S+)$", stack.output.read_text(), re.M)
     assert len(shown) == servers.has_prometheus()
@@ -73,22 +89,6 @@ def test_prometheus_watches_every_node_where_it_is_installed(stack):
             break
         assert time.monotonic() < deadline, found
         time.sleep(0.5)
-
-
-@pytest.mark.slow
-def test_a_job_finds_the_servers_and_runs_the_files_that_come_with_it_on_every_node(
-    stack, tiny_url, monkeypatch
-):
-    use_s3(monkeypatch, stack.env)
-    for file in Path(tiny_url).iterdir():
-        open_store("s3://datasets/tiny").upload(file, file.name)
-    s3_client.forget_client()
-    check = "python pipelines/check_data.py s3://datasets/tiny"
-    script = f'echo "$MLFLOW_TRACKING_URI $(command -v python)"; {check}'
-    status, said = stack.submit("check", "sh", "-c", script)
-    assert f"{stack.env['MLFLOW_TRACKING_URI']} {stack.python.parent}" in said
-    assert status == 0, said
-    assert "images are as they were written" in said
 
 
 @pytest.mark.slow

@@ -133,28 +133,33 @@ def statuses(head, spot):
     return found
 
 
-@pytest.mark.slow
-def test_a_notice_drains_the_node_and_nothing_else_does(service, cluster, tmp_path):
-    with servers.ray_node("spot", tmp_path, {}, cluster, 1) as node:
-        spot = node_id(node)
-        service.broken = True
-        with watching(service, cluster, tmp_path, f"--node-id={spot}") as watcher:
-            assert "HTTP Error 500" in watcher.stdout.readline()
-            service.broken = False
-            before = service.asked
-            node.wait_until(lambda: service.asked > before + 5)
-            assert statuses(cluster, spot) == {"head": "IDLE", "spot": "IDLE"}
-            service.take_away_in(30)
-            assert "Ray knows" in watcher.stdout.readline()
-            assert watcher.wait() == 0
-        node.wait_until(lambda: statuses(cluster, spot) == {"head": "IDLE", "spot": "gone"})
+@pytest.fixture(scope="module")
+def node(cluster, tmp_path_factory):
+    """A second node of this machine."""
+    with servers.ray_node("spot", tmp_path_factory.mktemp("spot"), {}, cluster, 1) as node:
+        yield node
 
 
 @pytest.mark.slow
-def test_a_machine_with_two_nodes_is_one_line(service, cluster, tmp_path):
-    two = servers.ray_node("second", tmp_path, {}, cluster, 1)
-    with two, watching(service, cluster, tmp_path) as watcher:
+def test_a_machine_with_two_nodes_is_one_line(service, cluster, node, tmp_path):
+    with watching(service, cluster, tmp_path) as watcher:
         said, _ = watcher.communicate()
     assert watcher.returncode == 2
     assert "Ray nodes on this machine: there must be one." in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_notice_drains_the_node_and_nothing_else_does(service, cluster, node, tmp_path):  # last
+    spot = node_id(node)
+    service.broken = True
+    with watching(service, cluster, tmp_path, f"--node-id={spot}") as watcher:
+        assert "HTTP Error 500" in watcher.stdout.readline()
+        service.broken = False
+        before = service.asked
+        node.wait_until(lambda: service.asked > before + 5)
+        assert statuses(cluster, spot) == {"head": "IDLE", "spot": "IDLE"}
+        service.take_away_in(30)
+        assert "Ray knows" in watcher.stdout.readline()
+        assert watcher.wait() == 0
+    node.wait_until(lambda: statuses(cluster, spot) == {"head": "IDLE", "spot": "gone"})

@@ -53,14 +53,12 @@ def test_half_of_the_trials_lie_in_each_half_of_a_range(written, kind, halves):
     assert sum(value < halves for value in drawn) == pytest.approx(32, abs=2)
 
 
-@pytest.mark.slow
 def test_a_choice_is_used_up_evenly_and_then_there_are_fewer_trials(written):
     text = "train.global_batch_size = { choice = [64, 128, 192] }"
     drawn = search.draws(written(text, "trials = 30"), BASE)
     assert sorted(each["train.global_batch_size"] for each in drawn[1:]) == [64, 128, 192]
 
 
-@pytest.mark.slow
 def test_the_runs_own_values_are_not_tried_twice(written):
     text = "augment.rotation_degrees = { choice = [0, 10, 20] }"
     drawn = search.draws(written(text, "trials = 30"), BASE)
@@ -73,7 +71,6 @@ def test_what_is_drawn_can_be_written_down(written):
     assert all(float(f"{value:.4g}") == value for each in drawn for value in each.values())
 
 
-@pytest.mark.slow
 def test_values_of_several_numbers_can_be_chosen(written):
     wanted = written("augment.crop_area = { choice = [[0.1, 1.0], [0.5, 1.0]] }")
     made = [config_file.changed(BASE, values) for values in search.draws(wanted, BASE)]
