@@ -1,6 +1,6 @@
 """Mean, deviation and principal axes of colour, from sums that add up over machines."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,9 +21,9 @@ class ColourSums:
     """
 
     pixels: int = 0
-    total: list[int] = field(default_factory=lambda: [0] * 3)
+    total: tuple[int, ...] = (0,) * 3
     """(3,) of values in 0..255."""
-    products: list[int] = field(default_factory=lambda: [0] * 9)
+    products: tuple[int, ...] = (0,) * 9
     """(3 * 3,) of products of them."""
 
     def add(self, image: NDArray[np.uint8]) -> None:
@@ -31,15 +31,14 @@ class ColourSums:
         side = (COLOUR_SIDE_PX, COLOUR_SIDE_PX)
         small = cv2.resize(image, side, interpolation=cv2.INTER_AREA)
         values = small.reshape(-1, 3).astype(np.int64)
-        self.merge(
-            ColourSums(len(values), values.sum(0).tolist(), (values.T @ values).ravel().tolist())
-        )
+        products = (values.T @ values).ravel()
+        self.merge(ColourSums(len(values), tuple(values.sum(0).tolist()), tuple(products.tolist())))
 
     def merge(self, other: "ColourSums") -> None:
         """Count all that another one counted."""
         self.pixels += other.pixels
-        self.total = [a + b for a, b in zip(self.total, other.total, strict=True)]
-        self.products = [a + b for a, b in zip(self.products, other.products, strict=True)]
+        self.total = tuple(a + b for a, b in zip(self.total, other.total, strict=True))
+        self.products = tuple(a + b for a, b in zip(self.products, other.products, strict=True))
 
     def colour(self) -> Colour:
         """Mean, standard deviation and principal axes of all pixels counted."""

@@ -245,10 +245,7 @@ class _File:
 
 
 READER = Reader(
-    _File,
-    DataError,
-    "Write one with pipelines/prepare_shards.py.",
-    fixed=("format", "version"),
+    _File, DataError, "Write one with pipelines/prepare_shards.py.", fixed=("format", "version")
 )
 
 

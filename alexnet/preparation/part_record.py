@@ -81,13 +81,6 @@ class _Shard:
         return Shard(name=self.name, num_samples=self.num_samples, index_sha256=digest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Colours:
-    pixels: int
-    total: tuple[int, ...]
-    products: tuple[int, ...]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Findings:
     """`Findings` in what JSON has."""
@@ -100,13 +93,12 @@ class _Findings:
     rejects: tuple[Reject, ...]
     short_sides: tuple[tuple[int, int], ...]
     file_bytes: tuple[tuple[int, int], ...]
-    colours: _Colours
+    colours: ColourSums
     thumbnails: tuple[tuple[str, int, str], ...]
     """As a `Thumbnail`, the JPEG in base64."""
 
     @classmethod
     def of(cls, found: Findings) -> "_Findings":
-        colours = found.colours
         return cls(
             counts=tuple((*key, images) for key, images in sorted(found.counts.items())),
             formats=dict(found.formats),
@@ -115,14 +107,13 @@ class _Findings:
             rejects=tuple(found.rejects),
             short_sides=tuple(found.short_sides.items()),
             file_bytes=tuple(found.file_bytes.items()),
-            colours=_Colours(colours.pixels, tuple(colours.total), tuple(colours.products)),
+            colours=found.colours,
             thumbnails=tuple(
                 (order, label, b64encode(jpeg).decode()) for order, label, jpeg in found.thumbnails
             ),
         )
 
     def findings(self) -> Findings:
-        colours = self.colours
         return Findings(
             counts=Counter({(split, label): images for split, label, images in self.counts}),
             formats=Counter(self.formats),
@@ -131,7 +122,7 @@ class _Findings:
             rejects=list(self.rejects),
             short_sides=Counter(dict(self.short_sides)),
             file_bytes=Counter(dict(self.file_bytes)),
-            colours=ColourSums(colours.pixels, list(colours.total), list(colours.products)),
+            colours=self.colours,
             thumbnails=[
                 Thumbnail(order, label, b64decode(jpeg)) for order, label, jpeg in self.thumbnails
             ],

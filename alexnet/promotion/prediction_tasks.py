@@ -64,9 +64,7 @@ class Evaluation:
         """All shares, in whatever order they came, as one."""
         in_order = [rows for _, rows in sorted(shares, key=lambda each: each[0])]
         return Predictions(
-            manifest_digest=self.manifest.digest,
-            weights_sha256=weights_sha256,
-            **_joined(in_order),
+            manifest_digest=self.manifest.digest, weights_sha256=weights_sha256, **_joined(in_order)
         )
 
 

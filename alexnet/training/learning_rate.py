@@ -9,11 +9,7 @@ REFERENCE_BATCH_SIZE = 128
 
 
 def learning_rate(
-    step: int,
-    steps_per_epoch: int,
-    epochs: int,
-    global_batch_size: int,
-    settings: OptimConfig,
+    step: int, steps_per_epoch: int, epochs: int, global_batch_size: int, settings: OptimConfig
 ) -> float:
     """Rate of update number `step`, from 0.
 

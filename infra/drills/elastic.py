@@ -68,8 +68,7 @@ def node_joins_and_leaves(place: Surroundings, run: str) -> int:
     expect(ids[0] == ids[1], "the images of a step are not those of the undisturbed run")
     accounts = [evidence.ledgers(place, name) for name in (calm, run)]
     expect(accounts[0] == accounts[1], "an image was lost or repeated")
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def preemption(place: Surroundings, run: str) -> int:
@@ -95,5 +94,4 @@ def preemption(place: Surroundings, run: str) -> int:
     reasons = [reason for reason, *_ in place.record(run)["lost"]]
     expect(reasons[:1] == ["a node is taken away"], f"lost: {reasons}")
     expect(place.steps_redone(run) <= 1, f"{place.steps_redone(run)} steps were redone")
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)

@@ -81,6 +81,12 @@ def check_tracked(place: Surroundings, name: str, status: str) -> None:
         expect(not missing, f"{key} of run {name}: steps {sorted(missing)} are missing")
 
 
+def finished(place: Surroundings, name: str) -> int:
+    """The same for a run that has ended well; the steps that were redone."""
+    check_tracked(place, name, "FINISHED")
+    return place.steps_redone(name)
+
+
 def damage(path: str, how: str, place: Surroundings) -> None:
     """Cut a file of a checkpoint in S3, flip a bit of it, or remove it."""
     where = {"Bucket": "checkpoints", "Key": f"drills/{path}"}

@@ -55,6 +55,12 @@ def calm(place: Surroundings, workers: int) -> Calm:
     return _calm[workers]
 
 
+def check_weights(place: Surroundings, run: str) -> None:
+    """Hold the last weights of a run with two workers to those of the undisturbed one."""
+    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
+    expect(same, f"{run}: the weights are not those of the undisturbed run")
+
+
 def kill_anything(place: Surroundings, run: str) -> int:
     """`kill -9` of a random process at a random moment; the same command until it succeeds."""
     place.set_nodes(1, 1)
@@ -81,10 +87,8 @@ def kill_anything(place: Surroundings, run: str) -> int:
         wait_until(lambda: any(n.process.poll() is not None for n in place.nodes), "a dead node")
         place.set_nodes(1, 1)  # as an autoscaler would
     until_done(place, training, run, TWO)
-    same = evidence.same_bits(evidence.final_weights(place, run), undisturbed.weights)
-    expect(same, f"{run}: the weights are not those of the undisturbed run")
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    check_weights(place, run)
+    return evidence.finished(place, run)
 
 
 def until_done(place: Surroundings, training: Training, run: str, settings: Settings) -> None:
@@ -137,8 +141,7 @@ def frozen_worker(place: Surroundings, run: str) -> int:
     workers = victims(place, training)["train worker"]
     workers[-1].suspend()
     training.done()
-    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
-    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    check_weights(place, run)
     return place.steps_redone(run)
 
 
@@ -150,8 +153,7 @@ def sigterm(place: Surroundings, run: str) -> int:
     training.send(signal.SIGTERM)
     expect(training.end() == 128 + signal.SIGTERM, f"exit status {training.process.returncode}")
     stopped(place, run, training.step, {})
-    same = evidence.same_bits(evidence.final_weights(place, run), calm(place, 2).weights)
-    expect(same, f"{run}: the weights are not those of the undisturbed run")
+    check_weights(place, run)
     return place.steps_redone(run)
 
 

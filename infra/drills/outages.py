@@ -7,7 +7,7 @@ import time
 from infra.drills import evidence
 from infra.drills.elastic import copy
 from infra.drills.gate import Gate
-from infra.drills.kills import calm
+from infra.drills.kills import check_weights
 from infra.drills.surroundings import AT_EPOCHS, TWO, Settings, Surroundings
 from infra.programs import expect, pipeline
 
@@ -33,8 +33,7 @@ def mlflow_down_in_the_middle(place: Surroundings, run: str) -> int:
     _away(place.mlflow)
     expect(training.step > before + 50, f"training stood still at step {training.step}")
     training.done()
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def mlflow_down_at_the_start(place: Surroundings, run: str) -> int:
@@ -46,8 +45,7 @@ def mlflow_down_at_the_start(place: Surroundings, run: str) -> int:
     time.sleep(max(0, training.began + OUTAGE_S - time.monotonic()))
     place.mlflow.open()
     training.done()
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def mlflow_down_at_the_end(place: Surroundings, run: str) -> int:
@@ -57,8 +55,7 @@ def mlflow_down_at_the_end(place: Surroundings, run: str) -> int:
     training.reach(100)
     _away(place.mlflow)
     training.done()
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def mlflow_down_for_good(place: Surroundings, run: str) -> int:
@@ -73,8 +70,7 @@ def mlflow_down_for_good(place: Surroundings, run: str) -> int:
     expect(synced.returncode == 0, synced.stdout)
     evidence.check_tracked(place, run, "FAILED")
     place.train(run, TWO).done()
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def s3_down(place: Surroundings, run: str) -> int:
@@ -84,8 +80,7 @@ def s3_down(place: Surroundings, run: str) -> int:
     training.reach(50)
     _away(place.s3)
     training.done()
-    evidence.check_tracked(place, run, "FINISHED")
-    return place.steps_redone(run)
+    return evidence.finished(place, run)
 
 
 def storage_full(place: Surroundings, run: str) -> int:
@@ -132,6 +127,5 @@ def damaged_checkpoint(place: Surroundings, run: str) -> int:
         warned = any(folder in line and "before it is used" in line for line in lines)
         expect(warned, f"{how}: no warning that names {folder}")
         expect(f"step={before}/132" in training.text, f"{how}: did not go on from step {before}")
-        same = evidence.same_bits(evidence.final_weights(place, name), calm(place, 2).weights)
-        expect(same, f"{how}: the weights are not those of the undisturbed run")
+        check_weights(place, name)
     return newest - before

@@ -29,10 +29,7 @@ Watch = Callable[[Event, float], None]
 
 
 def run(
-    inputs: Inputs,
-    stop: StopRequest,
-    console: Console,
-    listeners: Sequence[Watch] = (),
+    inputs: Inputs, stop: StopRequest, console: Console, listeners: Sequence[Watch] = ()
 ) -> training_report.Result | None:
     """Train, register, and say what came of it.
 

@@ -23,17 +23,8 @@ from alexnet.adapters.object_store.checks import (
     whole,
 )
 from alexnet.adapters.object_store.local import local_errors
-from alexnet.adapters.object_store.s3_client import (
-    ENDPOINT_ADVICE,
-    client,
-    endpoint,
-    renew_clients,
-)
-from alexnet.adapters.object_store.s3_errors import (
-    error_code,
-    retry_after_s,
-    s3_errors,
-)
+from alexnet.adapters.object_store.s3_client import ENDPOINT_ADVICE, client, endpoint, renew_clients
+from alexnet.adapters.object_store.s3_errors import error_code, retry_after_s, s3_errors
 from alexnet.errors import StoreError, StoreUnavailableError
 from alexnet.telemetry import s3_usage
 
@@ -86,8 +77,7 @@ class S3Store:
         """See `Store.write`."""
         key = self._key(name)
         self._persistently(
-            self._where(name),
-            lambda: client().put_object(Bucket=self.bucket, Key=key, Body=data),
+            self._where(name), lambda: client().put_object(Bucket=self.bucket, Key=key, Body=data)
         )
 
     def create(self, name: str, data: bytes) -> bool:
@@ -95,8 +85,7 @@ class S3Store:
         place = {"Bucket": self.bucket, "Key": self._key(name)}
         try:
             self._persistently(
-                self._where(name),
-                lambda: client().put_object(**place, Body=data, IfNoneMatch="*"),
+                self._where(name), lambda: client().put_object(**place, Body=data, IfNoneMatch="*")
             )
         except StoreError as error:
             if error_code(error.__cause__) not in _THERE:
