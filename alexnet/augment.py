@@ -91,8 +91,9 @@ def augment(
     Raises:
         DataError: the data is no image, or broken.
     """
-    drawn = draw(*images.size(data), settings, rng)
-    view = _view(data, size_px, drawn)
+    height, width = images.size(data)
+    drawn = draw(height, width, settings, rng)
+    view = _view(data, height, width, size_px, drawn)
     # The mean costs a pass over the pixels, and only contrast needs it.
     means = np.array(cv2.mean(view)[:3]) if drawn.contrast != 1 else np.zeros(3)
     return apply_colour(view, colour_map(drawn, means, axes))
@@ -109,7 +110,8 @@ def evaluate_view(data: bytes, size_px: int) -> Pixels:
     height, width = images.size(data)
     side = min(height, width) * CENTRE_SHARE
     left, top = (width - side) / 2, (height - side) / 2
-    return _view(data, size_px, Draw(crop=Box(left=left, top=top, width=side, height=side)))
+    drawn = Draw(crop=Box(left=left, top=top, width=side, height=side))
+    return _view(data, height, width, size_px, drawn)
 
 
 def draw(height: int, width: int, settings: AugmentConfig, rng: np.random.Generator) -> Draw:
@@ -233,15 +235,14 @@ def apply_colour(image: Pixels, colours: Floats) -> Pixels:
     return mapped
 
 
-def _view(data: bytes, size_px: int, drawn: Draw) -> Pixels:
+def _view(data: bytes, height: int, width: int, size_px: int, drawn: Draw) -> Pixels:
     """Decode no more than needed, and warp."""
-    height, width = images.size(data)
     points = warp_map(drawn, size_px)
     # As small as it may be without the crop ever being enlarged by it.
     crop_px = min(drawn.crop.width, drawn.crop.height)
     min_side_px = math.ceil(min(height, width) * min(1, size_px / crop_px))
-    image = images.decode(data, min_side_px)
     factor = images.reduction(min(height, width), min_side_px)
+    image = images.decode_reduced(data, height, width, factor)
     if image.shape[:2] == (-(-height // factor), -(-width // factor)):
         points /= factor  # exactly, though the last pixel may stand for less
     else:

@@ -48,9 +48,13 @@ def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
         DataError: the data is empty, no such image, broken, or larger than `MAX_PIXELS`.
     """
     height, width = size(data)
+    return decode_reduced(data, height, width, reduction(min(height, width), min_side_px))
+
+
+def decode_reduced(data: bytes, height: int, width: int, factor: int) -> NDArray[np.uint8]:
+    """The same for an image whose size is known; a JPEG at 1 / `factor` of it, rounded up."""
     if not data.startswith(b"\xff\xd8"):
         return _decode_any(data)
-    factor = reduction(min(height, width), min_side_px)
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor)

@@ -154,16 +154,8 @@ def postgres_server(folder: Path) -> Iterator[str]:
         )
         if made.returncode:
             raise ServerError(f"initdb: {made.stderr.strip()}")
-        command = [
-            program,
-            "-D",
-            f"{place}/data",
-            "-p",
-            str(port),
-            "-c",
-            f"listen_addresses={HOST}",
-        ]
-        command += ["-c", "unix_socket_directories="]
+        command = [program, "-D", f"{place}/data", "-p", str(port)]
+        command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="]
         with running("postgres", command, folder, environment(), signal.SIGINT, user) as process:
             process.wait_until(lambda: "ready to accept connections" in process.log.read_text())
             yield f"postgresql://mlflow:{password}@{HOST}:{port}/postgres"

@@ -53,7 +53,7 @@ def whole(height, width, **changes):
 
 
 def view(image, drawn, size_px=SIZE_PX):
-    return augment._view(as_png(image), size_px, drawn).astype(float)
+    return augment._view(as_png(image), *image.shape[:2], size_px, drawn).astype(float)
 
 
 def inner(image, edge=3):
@@ -185,7 +185,8 @@ def test_a_reduced_decode_shows_the_same_view_as_a_full_one(degrees):
     drawn = Draw(
         crop=Box(left=201, top=99, width=1100, height=900), flip=True, rotation_degrees=degrees
     )
-    reduced = augment._view(images.encode_jpeg(image, 98), 200, drawn).astype(float)
+    jpeg = images.encode_jpeg(image, 98)
+    reduced = augment._view(jpeg, *image.shape[:2], 200, drawn).astype(float)
     assert reduced == pytest.approx(view(image, drawn, 200), abs=5)
 
 
@@ -193,7 +194,7 @@ def test_a_reduced_decode_is_not_stretched_where_its_last_pixels_stand_for_less(
     triangles = np.abs(np.arange(1297) % 400 - 200).astype(np.uint8)  # 1297 / 4 leaves 1
     image = np.broadcast_to(triangles[None, :, None], (993, 1297, 3))
     drawn = Draw(crop=Box(left=97, top=0, width=1200, height=900))
-    reduced = augment._view(images.encode_jpeg(image, 98), 200, drawn)
+    reduced = augment._view(images.encode_jpeg(image, 98), *image.shape[:2], 200, drawn)
     assert np.abs(reduced - view(image, drawn, 200)).mean() < 0.7
 
 
