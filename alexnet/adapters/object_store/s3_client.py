@@ -9,6 +9,8 @@ import threading
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 from botocore.config import Config
 
 from alexnet.errors import StoreError
@@ -22,6 +24,9 @@ ENDPOINT_ADVICE = "Correct AWS_ENDPOINT_URL, or unset it for AWS itself."
 
 _clients: dict[int, Any] = {}
 """By number of attempts. boto3's are safe to share between threads, but not across a fork."""
+
+_api = botocore.loaders.create_loader()
+"""Keeps what boto3 reads of S3's API, which takes longer than all else that a client needs."""
 
 _building = threading.Lock()
 """boto3 does not promise that two clients can be built at once."""
@@ -57,8 +62,10 @@ def client(attempts: int = 1) -> Any:
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             )
+            session = botocore.session.Session()
+            session.register_component("data_loader", _api)
             try:
-                made = boto3.session.Session().client("s3", config=settings)
+                made = boto3.session.Session(botocore_session=session).client("s3", config=settings)
             except ValueError as error:
                 raise StoreError(
                     f"{endpoint()}: not the URL of a server. {ENDPOINT_ADVICE}"
