@@ -178,6 +178,8 @@ class _Builder(NamedTuple):
         kinds = tuple(fields.values()) or typing.get_args(hint)
         if kinds[-1] is Ellipsis:
             kinds = (kinds[0],) * len(value)
+        if self.from_json and not fields and [*map(type, value)] == [*kinds]:
+            return tuple(value)  # most of what long lists hold
         optional = len(hint._field_defaults) if fields else 0
         if not len(kinds) - optional <= len(value) <= len(kinds):
             raise ConfigError(

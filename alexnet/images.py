@@ -52,7 +52,11 @@ def decode(data: bytes, min_side_px: int | None = None) -> NDArray[np.uint8]:
 
 
 def decode_reduced(data: bytes, height: int, width: int, factor: int) -> NDArray[np.uint8]:
-    """The same for an image whose size is known; a JPEG at 1 / `factor` of it, rounded up."""
+    """The same for an image of which `size` was asked; a JPEG at 1 / `factor` of it, rounded up.
+
+    Raises:
+        DataError: the image is broken.
+    """
     if not data.startswith(b"\xff\xd8"):
         return _decode_any(data)
     try:

@@ -149,7 +149,7 @@ class TrackedRun:
 
     def _send(self) -> None:
         """Deliver what waits."""
-        self._run.send([])
+        self._run.open()
         for queue in (self._backlog, self._waiting):
             while queue:
                 events = list(islice(queue, EVENTS_AT_ONCE))

@@ -129,6 +129,7 @@ def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """Make the parts that are not made yet; how many images each had, those made before first.
 
     Raises:
+        DataError: the record of a part is damaged.
         StoreError: images cannot be read, or shards cannot be written.
     """
     made = set(_records(store, job))
@@ -176,7 +177,8 @@ def finish(
         The manifest, and the report's file name.
 
     Raises:
-        DataError: too many images are unusable, or a split or class has none left.
+        DataError: too many images are unusable, a split or class has none left, or the record of a
+            part is damaged.
     """
     names = _records(store, job)
     found = Findings()

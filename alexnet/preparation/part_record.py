@@ -4,7 +4,7 @@ from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ def read(store: Store, name: str) -> PartRecord:
     """
     found = READER.read(store, name)
     try:
+        ColourSums().merge(found.findings.colours)
         return PartRecord(
             found.split,
             found.shard.shard() if found.shard else None,
@@ -62,8 +63,8 @@ def write(store: Store, name: str, record: PartRecord) -> None:
         StoreError: it cannot be written.
     """
     shard = _Shard.of(record.shard) if record.shard else None
-    seen = b64encode(record.seen.tobytes()).decode()
-    documents.write(store, name, _Part(record.split, shard, _Findings.of(record.findings), seen))
+    seen, findings = b64encode(record.seen.tobytes()).decode(), _Findings.of(record.findings)
+    documents.write(store, name, _Part(record.split, shard, findings, seen))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class _Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    split: str
+    split: Literal["train", "val"]
     shard: _Shard | None
     findings: _Findings
     seen: str

@@ -1,7 +1,7 @@
 """The scheduled times of retrainings: the next one, and the name of the job for one of them."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -36,11 +36,7 @@ def parse(text: str, now: datetime) -> datetime:
         raise ConfigError(
             f"--tick {text}: must be a time with its zone, such as 2026-11-30T03:00Z."
         )
-    return _minute(tick.astimezone(UTC))
-
-
-def _minute(time: datetime) -> datetime:
-    return time - timedelta(seconds=time.second, microseconds=time.microsecond)
+    return tick.astimezone(UTC).replace(second=0, microsecond=0)
 
 
 def job_name(model: str, tick: datetime, attempt: int) -> str:

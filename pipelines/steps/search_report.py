@@ -80,11 +80,6 @@ def stopped(record: SearchRecord, why: str) -> str:
     )
 
 
-def _fetched(file: str) -> list[str]:
-    """How a person gets a file that is in S3."""
-    return [f"  aws s3 cp {file} {BEST}"] if "://" in file else []
-
-
 def closing(record: SearchRecord, file: str, tracker: str) -> str:
     """The trials, what is best, and what to try next."""
     rest = sorted(
@@ -103,7 +98,7 @@ def closing(record: SearchRecord, file: str, tracker: str) -> str:
             f"written  {file}",
             "",
             "next:",
-            *_fetched(file),
+            *([f"  aws s3 cp {file} {BEST}"] if "://" in file else []),
             f"  python pipelines/train.py {BEST if '://' in file else file}",
             "  the same command with more trials in its --space goes on with this search",
         ]

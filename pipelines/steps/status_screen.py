@@ -8,7 +8,7 @@ from alexnet.adapters.mlflow_registry import Registry, Version
 from alexnet.adapters.object_store import open_store
 from alexnet.config import RunConfig
 from alexnet.promotion import decisions
-from alexnet.promotion.decisions import Decision, DecisionLog
+from alexnet.promotion.decisions import DecisionLog
 from alexnet.retraining import records, schedule
 from alexnet.retraining.records import Retraining
 from alexnet.telemetry.cost import money
@@ -33,7 +33,7 @@ def text(config: RunConfig) -> str:
         _beside("at work", active_processes.lines(config) or ["nobody"]),
         [f"{'looked':11} {_looked(config)}", f"{'next':11} {_next(config)}"],
         ["", "retrainings", *_retrainings(config)],
-        ["", "decisions", *_decisions(made)],
+        ["", "decisions", *decisions.history(made[-MOST:]).splitlines()],
     ]
     return "\n".join(line for part in parts for line in part)
 
@@ -79,7 +79,3 @@ def _retraining(each: Retraining) -> str:
         f"{each.number:4d}  {clock.readable(each.begun_ms)}  "
         f"{version}{each.outcome or each.state}; {each.reason}{took}{cost}"
     )
-
-
-def _decisions(made: list[Decision]) -> list[str]:
-    return decisions.history(made[-MOST:]).splitlines()

@@ -1,6 +1,7 @@
 """Predictions of a version: the stored ones, or new ones made on the cluster."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from alexnet.adapters import ray_cluster
@@ -31,14 +32,13 @@ class Evaluator:
         """Evaluate nothing yet; without a folder in `kept` nothing is read or written."""
         self._registry, self._kept, self._say = registry, kept, say
         self._store, self._manifest = data
-        self._connected = False
+        self._cluster = ExitStack()
 
     def __enter__(self) -> "Evaluator":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._connected:
-            ray_cluster.disconnect()
+        self._cluster.close()
 
     def predictions(self, version: Version) -> Predictions:
         """What a version makes of the split.
@@ -81,9 +81,7 @@ class Evaluator:
 
     def _evaluated(self, network: Classifier, weights_sha256: str) -> Predictions:
         work = Evaluation(store=self._store, manifest=self._manifest, classifier=network)
-        if not self._connected:
-            ray_cluster.connect()
-            self._connected = True
+        self._cluster.enter_context(ray_cluster.connected())
         return work.predictions(spread(work, work.shares()), weights_sha256)
 
     @staticmethod

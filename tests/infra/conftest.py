@@ -69,7 +69,7 @@ class Stack:
         return done.returncode, done.stdout
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def stack(tmp_path_factory, bare_python):
     """A stack whose every server runs on that Python."""
     if not shutil.which("weed", path=str(BIN)) and not shutil.which("weed"):

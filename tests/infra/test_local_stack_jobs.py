@@ -48,4 +48,4 @@ def test_a_search_runs_from_the_files_that_come_with_the_job(stack, tmp_path):
     status, said = stack.submit("search", *command, *SMALL, cwd=tmp_path)
     assert status == 0, said
     assert "written  s3://checkpoints/jobs/_search/digits-" in said
-    check_no_secret(stack)
+    check_no_secret(stack, "checkpoints", "mlflow")

@@ -52,8 +52,18 @@ class Retraining(Commands):
     def outcomes(self):
         return [each.outcome for each in records.read(self.store)]
 
+    @contextmanager
+    def as_it_was(self):
+        """The data before `publish_less`."""
+        newest = self.data / manifest.MANIFEST_NAME
+        less = newest.read_bytes()
+        newest.write_bytes(self.before)
+        yield
+        newest.write_bytes(less)
+
     def publish_less(self):
         """Another manifest of the same folder: without the last training shard."""
+        self.before = (self.data / manifest.MANIFEST_NAME).read_bytes()
         store = open_store(str(self.data))
         known = manifest.read(store)
         splits = {split: list(known.split(split)) for split in known.splits}
@@ -192,9 +202,13 @@ def test_new_data_is_learnt_once_whatever_is_killed_and_status_and_the_exporter_
     assert (status, said) == (0, f"{model.name}: would train: the first training\n")
     assert not model.storage.exists()
 
-    settings = ("--set=train.epochs=8", "--set=price.per_worker_hour=3600")
+    settings = (*LEARNS, "--set=price.per_worker_hour=3600")
     go_on_after_a_kill(model, r"^registered|^best", *settings)
     check_shown(model, capfd)
+    with model.as_it_was():
+        status, said = model("--dry-run", *settings)
+    assert (status, said.count("\n")) == (0, 1)
+    assert said.startswith(f"{model.name}: would skip: champion version 1 has the same data")
 
     with monkeypatch.context() as patch:
         patch.setenv("ALEXNET_LOG", "json")

@@ -103,19 +103,20 @@ def runs(uri, record):
 
 
 @pytest.mark.slow
-def test_on_one_machine_a_worse_trial_is_ended_early_and_the_best_is_a_run_that_train_takes(
+def test_on_one_machine_the_worse_trials_are_ended_early_and_the_best_is_a_run_that_train_takes(
     tuning, tiny_url, tmp_path
 ):
-    one_by_one = SPACE.replace("trials = 3", "trials = 2\nside_by_side = 1")
-    tuning.space.write_text(one_by_one.replace("1e30", "3e-9"))
     shutil.copytree(tiny_url, tmp_path / "data")
     relative = ("--set=data.url=data", "--set=cluster.storage_url=runs")  # as on a laptop
     status, said = tuning(*relative, "--out=best.toml", "--set=price.per_worker_hour=3600")
     assert status == 0, said
     record = tuning.record
-    assert [trial.outcome for trial in record.trials] == ["finished", "ended early"]
+    outcomes = {trial.values.get("optim.learning_rate"): trial.outcome for trial in record.trials}
+    assert (outcomes.pop(None), outcomes.pop(1e30)) == ("finished", "diverged")
+    assert "ended early" in outcomes.values()
     for each in record.trials:
-        assert len(each.epochs) in {"finished": [3], "ended early": [1, 2]}[each.outcome]
+        epochs = {"finished": [3], "ended early": [1, 2], "diverged": [0]}[each.outcome]
+        assert len(each.epochs) in epochs
         assert each.cost > 0
     assert f"best     trial {record.best.number}, top-1" in said
     assert "  python pipelines/train.py best.toml\n" in said
@@ -135,6 +136,7 @@ def test_on_one_machine_a_worse_trial_is_ended_early_and_the_best_is_a_run_that_
         expected = {
             "finished": ["FINISHED"],
             "ended early": ["KILLED", "FINISHED"],  # it trains on until it is told
+            "diverged": ["FAILED"],
         }
         assert run.info.status in expected[each.outcome], each
         rate = each.values.get("optim.learning_rate", 0.01)
@@ -179,8 +181,6 @@ def test_a_search_is_one_commands_at_a_time_and_goes_on_when_it_was_stopped_or_k
     for each in ended:
         known = after.trials[each.number]
         assert (known.outcome, known.epochs) == (each.outcome, each.epochs)
-    outcomes = {trial.values.get("optim.learning_rate"): trial.outcome for trial in after.trials}
-    assert (outcomes[None], outcomes[1e30]) == ("finished", "diverged")
     search, nested = runs(tracked, after)
     assert search.info.status == "FINISHED"
     assert len(nested) == 3  # none was begun anew

@@ -6,10 +6,10 @@ Credentials and endpoints come from boto3's own chain: `AWS_*`, profiles, instan
 import os
 import re
 import threading
+from functools import cache
 from typing import Any
 
 import boto3
-import botocore.loaders
 import botocore.session
 from botocore.config import Config
 
@@ -24,9 +24,6 @@ ENDPOINT_ADVICE = "Correct AWS_ENDPOINT_URL, or unset it for AWS itself."
 
 _clients: dict[int, Any] = {}
 """By number of attempts. boto3's are safe to share between threads, but not across a fork."""
-
-_api = botocore.loaders.create_loader()
-"""Keeps what boto3 reads of S3's API, which takes longer than all else that a client needs."""
 
 _building = threading.Lock()
 """boto3 does not promise that two clients can be built at once."""
@@ -48,6 +45,12 @@ def renew_clients() -> None:
 os.register_at_fork(after_in_child=forget_client)
 
 
+@cache
+def _loader() -> Any:
+    """It keeps what it has read of S3's API, which takes longer than all else of a client."""
+    return botocore.session.Session().get_component("data_loader")
+
+
 def client(attempts: int = 1) -> Any:
     """The S3 client of this process, whose requests are tried so often."""
     with _building:
@@ -63,7 +66,7 @@ def client(attempts: int = 1) -> Any:
                 response_checksum_validation="when_required",
             )
             session = botocore.session.Session()
-            session.register_component("data_loader", _api)
+            session.register_component("data_loader", _loader())
             try:
                 made = boto3.session.Session(botocore_session=session).client("s3", config=settings)
             except ValueError as error:

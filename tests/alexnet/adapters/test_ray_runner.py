@@ -61,8 +61,8 @@ def kill_when(condition, find, events):
         if not found:
             found.extend(find())  # takes a second
         if not killed and condition():
+            os.kill(found[0], signal.SIGKILL)
             killed.append(found[0])
-            os.kill(killed[0], signal.SIGKILL)
 
     return watch
 
