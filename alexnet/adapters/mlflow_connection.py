@@ -55,14 +55,16 @@ def quiet_defaults() -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 
-def connect() -> None:
-    """Make MLflow's functions talk to `tracking_uri()`; nothing is sent yet.
+def connect(uri: str = "") -> str:
+    """Make MLflow's functions talk to `uri`, else `tracking_uri()`, and return it; nothing is sent.
 
     Raises:
         TrackingError: `MLFLOW_TRACKING_URI` must be set here.
     """
     quiet_defaults()
-    mlflow.set_tracking_uri(tracking_uri())
+    uri = uri or tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    return uri
 
 
 def prepare_database() -> None:
@@ -124,10 +126,8 @@ def check_writable(settings: RegistryConfig) -> str:
     Raises:
         TrackingError: MLflow does not answer, or refuses.
     """
-    uri = tracking_uri()
-    quiet_defaults()
+    uri = connect()
     with errors(uri):
-        mlflow.set_tracking_uri(uri)
         client: Any = MlflowClient(uri)
         experiment = mlflow.set_experiment(settings.experiment)
         run_id = client.create_run(experiment.experiment_id, run_name="write test").info.run_id

@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 
 from alexnet import config as configuration
 from alexnet import config_file
-from alexnet.adapters.mlflow_connection import errors, quiet_defaults, tracking_uri
+from alexnet.adapters.mlflow_connection import connect, errors, tracking_uri
 from alexnet.dataset.manifest import MANIFEST_NAME
 from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import RunRecord
@@ -49,7 +49,6 @@ class MlflowRun:
 
     def open(self) -> None:
         """Find the run or create it, if that was not done before."""
-        quiet_defaults()
         with errors(self.uri):
             self._open()
 
@@ -91,7 +90,7 @@ class MlflowRun:
     def _open(self) -> None:
         if self.run_id:
             return
-        mlflow.set_tracking_uri(self.uri)
+        connect(self.uri)
         self._client = MlflowClient(self.uri)
         config = config_file.parse(tomllib.loads(self.record.config))
         experiment = mlflow.set_experiment(config.registry.experiment).experiment_id

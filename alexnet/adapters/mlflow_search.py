@@ -9,7 +9,7 @@ from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
 from alexnet import clock
-from alexnet.adapters.mlflow_connection import errors, quiet_defaults, shown, tracking_uri
+from alexnet.adapters.mlflow_connection import connect, errors, shown
 from alexnet.registry.lineage import RUN_KEY
 from alexnet.runs.run_record import Status
 from alexnet.search.record import SearchRecord
@@ -24,10 +24,8 @@ class TrackedSearch:
         Raises:
             TrackingError: MLflow does not answer, or refuses.
         """
-        quiet_defaults()
-        self.uri = tracking_uri()
+        self.uri = connect()
         with errors(self.uri):
-            mlflow.set_tracking_uri(self.uri)
             self._client = MlflowClient(self.uri)
             self.run_id = self._found(record, mlflow.set_experiment(experiment).experiment_id)
             logged = [Param(key, str(value)) for key, value in params.items()]

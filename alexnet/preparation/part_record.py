@@ -45,7 +45,7 @@ def read(store: Store, name: str) -> PartRecord:
     """
     found = READER.read(store, name)
     try:
-        ColourSums().merge(found.findings.colours)
+        ColourSums().merge(found.findings.colours)  # as many sums as there must be
         return PartRecord(
             found.split,
             found.shard.shard() if found.shard else None,
