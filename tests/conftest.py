@@ -1,5 +1,6 @@
 """Real servers on loopback ports, one of each a session, and stopped with it."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -27,6 +28,16 @@ def pytest_configure():
     os.environ.update(servers.LOOPBACK_ONLY)  # Ray reads it when it is imported
     if "PYTEST_XDIST_WORKER" in os.environ:  # of several, which leave each other a core
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported here stays, and is not looked through for what nothing uses any more."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_collection_modifyitems(items):
