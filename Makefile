@@ -22,7 +22,7 @@ quick: $(VENV)/dev  ## the tests of alexnet/ and pipelines/ that start no server
 	$(RUN)python -m pytest $(BESIDE) --ignore=tests/infra --ignore=tests/docs -m "not slow and not photos and not proof"
 
 proof: $(VENV)/dev  ## the long proofs, with a table at the end: drills, rehearsal, tutorial, all kills
-	$(RUN)python -m pytest -m proof
+	$(RUN)python -m pytest $(BESIDE) -m proof
 
 check: $(VENV)/dev  ## format, lint, types, import contracts
 	$(RUN)ruff format --check .
