@@ -136,7 +136,7 @@ def test_systemd_runs_the_command_and_takes_its_decisions_for_success():
     assert timer["OnCalendar"] == f"Mon *-*-* {int(hour):02d}:{int(minute):02d}:00 UTC"
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="apt install systemd")
 def test_systemd_accepts_the_units(tmp_path):
     for name in ("alexnet-retrain.service", "alexnet-retrain.timer"):
         text = (SCHEDULES / name).read_text()
