@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/
-# Two test files at a time; each of the two has servers and a Ray cluster of its own.
-BESIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# Two processes test beside each other, and each has servers and a Ray cluster of its own.
+BESIDE := --numprocesses=2
+BY_FILE := $(BESIDE) --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help train test quick proof check format stack schedule rehearsal drills audit docs links tutorial clean
@@ -16,13 +17,13 @@ train: $(VENV)/train  ## train on the embedded digits, and register the model
 	$(RUN)python pipelines/train.py
 
 test: $(VENV)/dev  ## what proves the code and needs no GPU
-	$(RUN)python -m pytest $(BESIDE)
+	$(RUN)python -m pytest $(BY_FILE)
 
 quick: $(VENV)/dev  ## the tests of alexnet/ and pipelines/ that start no server
-	$(RUN)python -m pytest $(BESIDE) --ignore=tests/infra --ignore=tests/docs -m "not slow and not photos and not proof"
+	$(RUN)python -m pytest $(BY_FILE) --ignore=tests/infra --ignore=tests/docs -m "not slow and not photos and not proof"
 
 proof: $(VENV)/dev  ## the long proofs, with a table at the end: drills, rehearsal, tutorial, all kills
-	$(RUN)python -m pytest $(BESIDE) -m proof
+	$(RUN)python -m pytest $(BESIDE) --dist=worksteal -m proof
 
 check: $(VENV)/dev  ## format, lint, types, import contracts
 	$(RUN)ruff format --check .

@@ -40,6 +40,10 @@ def pytest_collection():
     return result
 
 
+def pytest_unconfigure():
+    gc.unfreeze()  # some libraries report what lives on at the end
+
+
 def pytest_collection_modifyitems(items):
     """What takes longest first, so that of two processes none is left with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(("tests/pipelines/", "tests/infra/")))
