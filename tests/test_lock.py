@@ -15,6 +15,6 @@ def test_what_is_locked_installs_on_the_oldest_python_that_the_project_takes():
     oldest = project["requires-python"].removeprefix(">=")
     locked = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert "ray" in locked
-    wanted = {name: metadata.metadata(name)["Requires-Python"] or "" for name in locked}
+    wanted = {name: metadata.metadata(name).get("Requires-Python", "") for name in locked}
     newer = {name for name, pythons in wanted.items() if oldest not in SpecifierSet(pythons)}
     assert not newer
