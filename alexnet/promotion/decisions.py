@@ -4,6 +4,9 @@ MLflow sets an alias to what was asked last, so two that promote at once could b
 decision is a file with the next number, made only if there is none: of two, one is made. Aliases
 follow from the decisions, and a decision is marked as done when they do; so one that was cut off is
 known, and can be completed by anybody.
+
+Whether a store makes a file only if there is none is tried before each decision. Where it does not,
+whoever sees another at it decides nothing.
 """
 
 import getpass
@@ -17,9 +20,9 @@ from alexnet import clock
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.registry.rule_result import RuleResult
-from alexnet.storage import documents, folders
+from alexnet.storage import claim, documents, folders
 from alexnet.storage.documents import Reader
-from alexnet.storage.store import Store
+from alexnet.storage.store import CREATE, Store
 
 SCHEMA = 1
 """Raise by one when a field is added, removed or changes meaning; keep a reader for the old."""
@@ -184,9 +187,10 @@ class DecisionLog:
 
         Raises:
             PromotionError: another was.
+            LeaseError: another process is deciding, and the store cannot tell the two apart.
             StoreError: the store cannot be written.
         """
-        if not self.store.create(_file(decision.number), decision.to_json().encode()):
+        if not self._create(_file(decision.number), decision.to_json().encode()):
             other = self._read(decision.number)
             raise PromotionError(
                 f"decision {decision.number} has just been made by {other.by}: version "
@@ -203,7 +207,17 @@ class DecisionLog:
         Raises:
             StoreError: the store cannot be written.
         """
-        self.store.create(_done(decision.number), b"")
+        self.store.write(_done(decision.number), b"")
+
+    def _create(self, name: str, data: bytes) -> bool:
+        """`Store.create`, also where that does not hold."""
+        if not any(each.condition == CREATE for each in self.store.unmet_conditions()):
+            return self.store.create(name, data)
+        with claim.alone(self.store, name):
+            if self.store.exists(name):
+                return False
+            self.store.write(name, data)
+        return True
 
     def _read(self, number: int) -> Decision:
         return READER.read(self.store, _file(number))

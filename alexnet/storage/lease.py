@@ -47,6 +47,16 @@ class Holder:
     step: int = 0
     """That training had reached."""
 
+    @classmethod
+    def here(cls, token: str, step: int = 0) -> "Holder":
+        """This process, now."""
+        pid, sight = os.getpid(), processes.namespace_id()
+        return cls(token, socket.gethostname(), pid, clock.now_ms(), sight, step)
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        return json.dumps(asdict(self)).encode()
+
     @property
     def is_dead(self) -> bool:
         """Whether it was a process that this one would see, and is none any more."""
@@ -67,24 +77,24 @@ def check_held(store: Store, token: str) -> None:
         raise LeaseError(f"{store.url}: process {holder.pid} on {holder.host} has taken this over.")
 
 
-def read(store: Store) -> Holder | None:
+def read(store: Store, name: str = NAME) -> Holder | None:
     """Who holds the lease, or held it last and died; None if it was released.
 
     Raises:
         StoreError: the store cannot be reached.
     """
     try:
-        data = store.read(NAME)
+        data = store.read(name)
     except StoreUnavailableError:
         raise
     except StoreError:
-        if not store.exists(NAME):
+        if not store.exists(name):
             return None
-        data = store.read(NAME)  # it was made in between
+        data = store.read(name)  # it was made in between
     try:
-        tree = READER.tree(data, NAME)
+        tree = READER.tree(data, name)
         known = {field.name for field in fields(Holder)} & set(tree)
-        return READER.build({name: tree[name] for name in known}, NAME)
+        return READER.build({key: tree[key] for key in known}, name)
     except LeaseError:
         # Of another release, or damaged: it runs out unless it changes.
         return Holder(hashlib.sha256(data).hexdigest(), "an unknown host", 0, 0)
@@ -187,10 +197,7 @@ class Lease:
         return holder is not None and holder.token == self.token
 
     def _content(self) -> bytes:
-        now_ms = clock.now_ms()
-        host = socket.gethostname()
-        holder = Holder(self.token, host, os.getpid(), now_ms, processes.namespace_id(), self.step)
-        return json.dumps(asdict(holder)).encode()
+        return Holder.here(self.token, self.step).to_bytes()
 
     def _renew(self) -> None:
         while not self._released.wait(RENEW_S):

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from alexnet.errors import DataError
 
@@ -16,6 +16,21 @@ T = TypeVar("T")
 READS = 8
 """How often altered bytes are read before they count as lying altered in the store. Where a fifth
 of all answers is spoilt on the way, 8 in a row are in 1 of 400,000 cases."""
+
+
+class Unmet(NamedTuple):
+    """A condition of requests that a store does not hold to."""
+
+    condition: str
+    """`CREATE`, or another one, in words."""
+    how: str
+    """`ignored`, or `refused with` what."""
+    needed: bool
+    """Whether the pipeline is wrong without it."""
+
+
+CREATE = "a write only where nothing is (PUT with If-None-Match)"
+"""What `Store.create` stands on, and with it leases and decisions."""
 
 
 class File(Protocol):
@@ -119,6 +134,13 @@ class Store(ReadableStore, Protocol):
 
         Raises:
             StoreError: this identity may not write or not remove here, or there is no room.
+        """
+
+    def unmet_conditions(self) -> tuple[Unmet, ...]:
+        """Try each condition of requests with a probe that is removed; those that do not hold.
+
+        Raises:
+            StoreError: it cannot be tried.
         """
 
 

@@ -17,6 +17,7 @@ from alexnet.adapters.object_store.checks import (
     whole,
 )
 from alexnet.errors import StoreError
+from alexnet.storage.store import CREATE, Unmet
 
 PARTIAL = ".partial"
 """Ends the name of a file that is being written."""
@@ -109,6 +110,15 @@ class LocalStore:
                 probe.write_bytes(b"probe")
             finally:
                 probe.unlink(missing_ok=True)
+
+    def unmet_conditions(self) -> tuple[Unmet, ...]:
+        """See `Store.unmet_conditions`."""
+        probe = probe_name()
+        try:
+            once, twice = self.create(probe, b"once"), self.create(probe, b"twice")
+        finally:
+            self.delete(probe)
+        return () if once and not twice else (Unmet(CREATE, "ignored", needed=True),)
 
     def _put(
         self,

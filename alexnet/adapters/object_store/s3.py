@@ -24,8 +24,14 @@ from alexnet.adapters.object_store.checks import (
 )
 from alexnet.adapters.object_store.local import local_errors
 from alexnet.adapters.object_store.s3_client import ENDPOINT_ADVICE, client, endpoint, renew_clients
-from alexnet.adapters.object_store.s3_errors import error_code, retry_after_s, s3_errors
+from alexnet.adapters.object_store.s3_errors import (
+    error_code,
+    refuses_condition,
+    retry_after_s,
+    s3_errors,
+)
 from alexnet.errors import StoreError, StoreUnavailableError
+from alexnet.storage.store import CREATE, Unmet
 from alexnet.telemetry import s3_usage
 
 PART_BYTES = 8 * 2**20
@@ -40,6 +46,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 4.0
 
 _THERE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 """What S3 answers when the object is there, or just comes to be."""
+
+_REPLACE = "a write only over a known version (PUT with If-Match)"
+_READ = "a read of a known version only (GET with If-Match)"
+_DONE = "ignored"
+_NO_ETAG = f'"{"0" * 32}"'
+"""That no object has."""
 
 T = TypeVar("T")
 
@@ -88,6 +100,12 @@ class S3Store:
                 self._where(name), lambda: client().put_object(**place, Body=data, IfNoneMatch="*")
             )
         except StoreError as error:
+            if refuses_condition(error.__cause__):
+                raise StoreError(
+                    f"{self._where(name)}: {endpoint()} refuses If-None-Match "
+                    f"({error_code(error.__cause__)}), and has no conditional writes, which leases "
+                    "need. Use a store that has them."
+                ) from error.__cause__
             if error_code(error.__cause__) not in _THERE:
                 raise
             # An attempt whose answer was lost may have put it there.
@@ -146,6 +164,43 @@ class S3Store:
                 raise
         self._persistently(self.url, lambda: client().put_object(**probe, Body=b"probe"))
         self._persistently(self.url, lambda: client().delete_object(**probe))
+
+    def unmet_conditions(self) -> tuple[Unmet, ...]:
+        """See `Store.unmet_conditions`."""
+        place = {"Bucket": self.bucket, "Key": self._key(probe_name())}
+
+        def put(**condition: str) -> str:
+            return self._instead(lambda: client().put_object(**place, Body=b"probe", **condition))
+
+        def get(**condition: str) -> str:
+            return self._instead(lambda: client().get_object(**place, **condition))
+
+        try:
+            if put(IfNoneMatch="*") not in ("", _DONE):
+                put()  # what follows needs it there
+            create, replace = put(IfNoneMatch="*"), put(IfMatch=_NO_ETAG)
+            read = get(IfMatch=_NO_ETAG)
+        finally:
+            self._persistently(self.url, lambda: client().delete_object(**place))
+        found = (
+            Unmet(CREATE, create, needed=True),
+            Unmet(_REPLACE, replace, needed=False),
+            # What is read in spite of the condition is held to its ETag here, see `_Pin`.
+            Unmet(_READ, read, needed=read != _DONE),
+        )
+        return tuple(each for each in found if each.how)
+
+    def _instead(self, attempt: Callable[[], object]) -> str:
+        """What the server does with a request whose condition is not met; empty: turns it away."""
+        try:
+            self._persistently(self.url, attempt)
+        except StoreError as error:
+            if error_code(error.__cause__) in _THERE:
+                return ""
+            if not refuses_condition(error.__cause__):
+                raise
+            return f"refused with {error_code(error.__cause__)}"
+        return _DONE
 
     def _persistently(self, where: str, attempt: Callable[[], T]) -> T:
         return persistently(where, attempt, self.deadline_s)

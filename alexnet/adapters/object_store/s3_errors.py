@@ -41,6 +41,13 @@ def error_code(error: BaseException | None) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
+def refuses_condition(error: BaseException | None) -> bool:
+    """Whether the answer to a request with a condition is that the server does not know any."""
+    response = error.response if isinstance(error, boto.ClientError) else {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 501 or error_code(error) in ("NotImplemented", "InvalidArgument")
+
+
 def retry_after_s(error: BaseException | None) -> float:
     """How long the server asks to be left alone; 0 where it does not say."""
     response = error.response if isinstance(error, boto.ClientError) else {}

@@ -17,6 +17,7 @@ from alexnet.adapters.object_store.s3 import DEADLINE_S, PART_BYTES
 from alexnet.adapters.object_store.s3_client import SILENCE_S
 from alexnet.errors import StoreError
 from tests.alexnet.adapters.faulty_proxy import THROTTLED, faulty_proxy
+from tests.s3_proxy import unconditional
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -402,3 +403,53 @@ def test_an_identity_that_may_only_read_reads_but_cannot_write(s3_store, request
     for write in writes:
         with pytest.raises(StoreError, match=r"access denied to this identity\. Grant it"):
             write()
+
+
+def test_conditions_hold_and_trying_them_leaves_nothing(store):
+    assert store.unmet_conditions() == ()
+    assert store.list() == []
+
+
+UNMET = {
+    "a write only where nothing is": ("PUT", "If-None-Match"),
+    "a write only over a known version": ("PUT", "If-Match"),
+    "a read of a known version only": ("GET", "If-Match"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "said"), [("ignore", "ignored"), ("refuse", "refused with NotI")])
+@pytest.mark.parametrize("condition", UNMET)
+def test_a_server_without_one_of_the_conditions_is_found(
+    s3_store, s3, use_endpoint, condition, how, said
+):
+    method, header = UNMET[condition]
+    with unconditional(s3, how, (method,), (header,)) as url:
+        use_endpoint(url)
+        (found,) = s3_store.unmet_conditions()
+        assert found.condition == f"{condition} ({method} with {header})"
+        assert found.how.startswith(said)
+        assert found.needed == (header == "If-None-Match" or (method, how) == ("GET", "refuse"))
+        assert s3_store.list() == []
+
+
+@pytest.mark.slow
+def test_a_file_that_was_replaced_is_noticed_though_the_server_ignores_if_match(
+    s3_store, s3, use_endpoint
+):
+    s3_store.write("file", b"one")
+    file = s3_store.open("file", num_bytes=3, sha256=bytes(32))
+    with unconditional(s3, "ignore", ("GET",)) as url:
+        use_endpoint(url)
+        assert file.read(0, 1) == b"o"
+        s3_store.write("file", b"two")
+        with pytest.raises(StoreError, match="replaced while it was read"):
+            file.read(1, 1)
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_conditions_is_named_where_one_is_needed(s3_store, s3, use_endpoint):
+    with unconditional(s3, "refuse") as url:
+        use_endpoint(url)
+        with pytest.raises(StoreError, match=rf"{url} refuses If-None-Match \(NotImplemented\)"):
+            s3_store.create("lease.json", b"")
