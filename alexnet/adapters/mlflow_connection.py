@@ -1,4 +1,4 @@
-"""The MLflow server of a command: its address, timeouts, a write test, errors in one line."""
+"""The MLflow server of a command: its address, timeouts, errors in one line."""
 
 import contextlib
 import logging
@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 
-from alexnet.config import RegistryConfig
 from alexnet.errors import TrackingError, TrackingUnavailableError, first_line
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -115,30 +113,6 @@ def errors(uri: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise translated(error, uri) from error
-
-
-def check_writable(settings: RegistryConfig) -> str:
-    """Write a run with a metric and a file to MLflow, and delete it; look at the registry.
-
-    Returns:
-        The tracker's address.
-
-    Raises:
-        TrackingError: MLflow does not answer, or refuses.
-    """
-    uri = connect()
-    with errors(uri):
-        client: Any = MlflowClient(uri)
-        experiment = mlflow.set_experiment(settings.experiment)
-        run_id = client.create_run(experiment.experiment_id, run_name="write test").info.run_id
-        try:
-            client.log_metric(run_id, "written", 1.0)
-            client.log_text(run_id, "written", "written.txt")
-        finally:
-            client.set_terminated(run_id)
-            client.delete_run(run_id)
-        client.search_registered_models(max_results=1)
-    return shown(uri)
 
 
 def _is_away(error: Exception, uri: str) -> bool:

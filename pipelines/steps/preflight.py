@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from alexnet import model
-from alexnet.adapters import mlflow_connection, ray_cluster
+from alexnet.adapters import mlflow_write_test, ray_cluster
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import RunConfig
 from alexnet.dataset import spot_check
@@ -60,10 +60,9 @@ def findings(config: RunConfig) -> Iterator[Finding]:
 def tracker(config: RunConfig) -> Finding:
     """MLflow and its registry."""
     try:
-        where = mlflow_connection.check_writable(config.registry)
+        return mlflow_write_test.check_writable(config.registry)
     except AlexNetError as error:
         return Finding("FAIL", "MLflow", str(error))
-    return Finding("ok", "MLflow", f"{where}: a run, a metric and a file were written and deleted")
 
 
 def cluster(config: RunConfig, inputs: Inputs | None, sample_bytes: float) -> Iterator[Finding]:
