@@ -75,9 +75,9 @@ def register(name: str, candidate: Candidate, decisions_url: str) -> Version:
             digests = {key: model.params[key] for key in (LINEAGE, WEIGHTS)}
             tags = {**made_from.tags(), **digests}
             number = _create(client, name, model, run_id, tags, decisions_url)
-        held = client.get_registered_model(name).aliases
+        held = Registry(name).aliases()
         # A run that is registered again must not take the place of a newer one.
-        if number >= int(held.get("challenger", 0)):
+        if number >= held.get("challenger", 0):
             client.set_registered_model_alias(name, "challenger", str(number))
     return Registry(name).find(str(number))
 
@@ -111,10 +111,14 @@ class Registry:
         return str(tags[DECISIONS])
 
     def aliases(self) -> dict[str, int]:
-        """Number of the version that each alias is set on."""
+        """Number of the version that each alias is set on.
+
+        Some of MLflow's servers leave the alias of a deleted version; it counts as not there.
+        """
         with _errors(f"registered model {self.name}"):
             held = self._client.get_registered_model(self.name).aliases
-        return {alias: int(number) for alias, number in held.items()}
+        there = self._numbers() if held else set()
+        return {alias: int(number) for alias, number in held.items() if int(number) in there}
 
     def held(self, alias: str) -> Version | None:
         """The version that an alias is set on; None if there is none, or no such model yet."""
@@ -128,9 +132,13 @@ class Registry:
 
     def has(self, numbers: Collection[int | None]) -> bool:
         """Whether all of these versions exist."""
+        return self._numbers() >= set(numbers)
+
+    def _numbers(self) -> set[int]:
+        """Of all versions."""
         with _errors(f"registered model {self.name}"):
             found = self._client.search_model_versions(f"name = '{self.name}'")
-        return {int(version.version) for version in found} >= set(numbers)
+        return {int(version.version) for version in found}
 
     def made_by(self, run_key: str) -> Version | None:
         """The version that a run has made, if it has."""

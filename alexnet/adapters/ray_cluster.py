@@ -115,8 +115,13 @@ def _code() -> dict[str, str]:
 
 
 def _check_answers(address: str) -> None:
-    """Refuse an address that nothing listens on."""
-    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    """Refuse an address that nothing listens on, and Ray Client's, which Ray Train cannot use."""
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"RAY_ADDRESS = {address}: is Ray Client's, by which no training can be started. Set "
+            "the address of the cluster itself (HOST:6379), or give the command by `ray job submit`."
+        )
+    host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():
         return  # "auto" and the like: Ray looks for itself
     try:

@@ -125,3 +125,9 @@ def test_a_cluster_of_this_machine_alone_is_reached_from_no_other(monkeypatch):
         process.communicate("")
     assert beyond == []
     assert ports > 3
+
+
+def test_the_address_of_ray_client_is_refused_with_what_to_do(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(ClusterError, match=r"ray://127\.0\.0\.1:10001: .*\(HOST:6379\), or .*job"):
+        ray_cluster.connect()
