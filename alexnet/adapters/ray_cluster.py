@@ -119,7 +119,7 @@ def _check_answers(address: str) -> None:
     if address.startswith("ray://"):
         raise ClusterError(
             f"RAY_ADDRESS = {address}: is Ray Client's, by which no training can be started. Set "
-            "the address of the cluster itself (HOST:6379), or give the command by `ray job submit`."
+            "the address of the cluster itself (HOST:6379), or use `ray job submit`."
         )
     host, separator, port = address.rpartition(":")
     if not separator or not port.isdigit():

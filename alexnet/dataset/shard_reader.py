@@ -106,6 +106,14 @@ class ShardReader:
             samples.append(Encoded(self._base(run.shard) + number, label, data, problem))
         return samples
 
+    def labels(self, shard: int) -> set[int]:
+        """The classes that a shard has images of; reads its index.
+
+        Raises:
+            StoreError, DataError: see `read`.
+        """
+        return set(self._opened(shard)[1].samples["label"].tolist())
+
     def sample(self, sample_id: int) -> Encoded:
         """One sample by its position in the split.
 

@@ -24,13 +24,15 @@ class Unmet(NamedTuple):
     condition: str
     """`CREATE`, or another one, in words."""
     how: str
-    """`ignored`, or `refused with` what."""
-    needed: bool
-    """Whether the pipeline is wrong without it."""
+    """`ignored` or `refused`, and by what."""
+    lost: str
+    """What goes wrong without it, in words; empty: nothing."""
 
 
 CREATE = "a write only where nothing is (PUT with If-None-Match)"
-"""What `Store.create` stands on, and with it leases and decisions."""
+"""What `Store.create` stands on."""
+
+WITHOUT_CREATE = "leases and decisions need it: two commands could work on one run"
 
 
 class File(Protocol):

@@ -4,11 +4,13 @@ Estimates are rough and say so; they are to find what cannot go well, not to pre
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from alexnet.config import RunConfig
-from alexnet.loading.epoch_plan import share
+from alexnet.dataset.sample_size import least_difference
+from alexnet.loading.epoch_plan import share, steps_and_remainder
 from alexnet.loading.prefetch import PARTS_AHEAD
 
 GIB = 2**30
@@ -49,6 +51,13 @@ class Node:
     """Under `data.cache_dir`."""
 
 
+FEW_UPDATES = 5
+"""Of an epoch; with fewer, more than a sixth of the images may be left over by each."""
+
+COARSE = 0.1
+"""A difference in top-1 that validation should tell at least."""
+
+
 def line(finding: Finding) -> str:
     """The finding as it is printed."""
     return f"{finding.level:<5} {finding.name:<14} {finding.text}"
@@ -85,6 +94,49 @@ def counts(config: RunConfig, max_workers: int, train_shards: int, val_images: i
         f"{streams} streams over {train_shards} shards for {max_workers} workers with {loaders} "
         "loader processes each",
     )
+
+
+def updates(config: RunConfig, train_images: int) -> Finding:
+    """Whether an epoch has enough updates."""
+    batch = config.train.global_batch_size
+    number, left = steps_and_remainder(train_images, batch)
+    text = f"{number} update{'s' * (number != 1)} per epoch"
+    if number >= FEW_UPDATES:
+        return Finding("ok", "updates", text)
+    return Finding(
+        "warn",
+        "updates",
+        f"{text}: {train_images} training images in batches of train.global_batch_size = {batch}, "
+        f"and each epoch leaves {left} out. Lower it, or add images.",
+    )
+
+
+def validation(val_images: int) -> Finding:
+    """Whether there are enough images to tell two models apart."""
+    least = least_difference(val_images)
+    text = f"{val_images} validation images tell differences in top-1 from {least:.1%} on"
+    if least <= COARSE:
+        return Finding("ok", "validation", text)
+    return Finding("warn", "validation", f"{text}. The gate will see no smaller ones; add images.")
+
+
+def classes(num_classes: int, missing: Mapping[str, Sequence[str]]) -> Finding:
+    """Whether each class has an image in each split.
+
+    Args:
+        num_classes: of the data set.
+        missing: names of the classes without one, by split.
+    """
+    found = [
+        f"{split}: every image is rejected in {len(names)} of {num_classes} classes, or there was "
+        f"none ({', '.join(names[:3])}{', ...' * (len(names) > 3)})"
+        for split, names in missing.items()
+        if names
+    ]
+    if not found:
+        return Finding("ok", "classes", f"{num_classes} with images in {' and '.join(missing)}")
+    advice = "See the data set's report; add images, or leave such a class out."
+    return Finding("warn", "classes", f"{'; '.join(found)}. {advice}")
 
 
 def workers_on(config: RunConfig, node: Node, max_workers: int, *, use_gpu: bool) -> int:

@@ -1,15 +1,20 @@
 """`train.py --check`: checks everything that a training needs, and trains nothing."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 
 from alexnet import model
 from alexnet.adapters import mlflow_write_test, ray_cluster
+from alexnet.adapters.object_store import open_store
 from alexnet.adapters.ray_cluster import Resources
 from alexnet.config import RunConfig
-from alexnet.dataset import spot_check
-from alexnet.dataset.manifest import Manifest
+from alexnet.dataset import embedded_digits, spot_check
+from alexnet.dataset.manifest import MANIFEST_NAME, Manifest
 from alexnet.errors import AlexNetError, ConfigError
 from alexnet.training import resource_needs
 from alexnet.training.resource_needs import Finding, Node
@@ -20,11 +25,16 @@ Say = Callable[[str], None]  # takes a line for people
 
 
 def run(config: RunConfig, say: Say) -> int:
-    """Print a line for each check; the exit status, 2 if one has failed."""
-    failed = False
+    """Print a line for each check, and what follows from all; the exit status, 2 if one failed."""
+    levels = Counter[str]()
     for finding in findings(config):
         say(resource_needs.line(finding))
-        failed |= finding.level == "FAIL"
+        levels[finding.level] += 1
+    failed, warned = levels["FAIL"], levels["warn"]
+    counted = [f"{failed} failed"] if failed else []
+    counted += [f"{warned} warning{'s' * (warned != 1)}"] if warned else []
+    outcome = "it would not run" if failed else "it would run"
+    say(": ".join(filter(None, [", ".join(counted), outcome])))
     return 2 if failed else 0
 
 
@@ -47,14 +57,54 @@ def findings(config: RunConfig) -> Iterator[Finding]:
     inputs: Inputs | None = None
     sample_bytes = 0.0
     try:
-        inputs = run_inputs.prepare(config)
-        yield Finding("ok", "storage", f"{inputs.config.cluster.storage_url}: can be written")
-        sample_bytes, looked = spot_check.one_of_each(inputs.store, inputs.manifest)
-        yield Finding("ok", "data", f"{inputs.store.url}: {looked}")
+        with _nothing_written(config) as unwritten:
+            inputs = run_inputs.prepare(unwritten)
+            yield storage(inputs.config.cluster.storage_url)
+            look = spot_check.one_of_each(inputs.store, inputs.manifest)
+        sample_bytes = look.sample_bytes
+        yield Finding("ok", "data", f"{run_inputs.data_url(config)}: {look.done}")
+        yield from images(config, inputs.manifest, look.missing)
     except AlexNetError as error:
         yield Finding("FAIL", "data, storage", str(error))
     yield tracker(config)
     yield from cluster(config, inputs, sample_bytes)
+
+
+@contextmanager
+def _nothing_written(config: RunConfig) -> Iterator[RunConfig]:
+    """The same run; where it would write the embedded data set, on one in a temporary folder."""
+    there = open_store(run_inputs.data_url(config))
+    if config.data.url or there.exists(MANIFEST_NAME):
+        yield config
+        return
+    with tempfile.TemporaryDirectory(prefix="check-") as folder:
+        embedded_digits.write(open_store(folder))
+        yield dataclasses.replace(config, data=dataclasses.replace(config.data, url=folder))
+
+
+def storage(url: str) -> Finding:
+    """What holds in the folder of runs, which can be written.
+
+    Raises:
+        StoreError: it cannot be tried.
+    """
+    unmet = open_store(url).unmet_conditions()
+    if not unmet:
+        return Finding("ok", "storage", f"{url}: can be written, and conditions of writes hold")
+    texts = [f"{each.condition} is {each.how}; {each.lost or 'nothing needs it'}" for each in unmet]
+    text = f"{url}: {'. '.join(texts)}"
+    if not any(each.lost for each in unmet):
+        return Finding("warn", "storage", text)
+    return Finding("FAIL", "storage", f"{text}. Set cluster.storage_url to a store that has it.")
+
+
+def images(
+    config: RunConfig, manifest: Manifest, missing: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    """Whether there are enough of them."""
+    yield resource_needs.updates(config, manifest.num_samples("train"))
+    yield resource_needs.validation(manifest.num_samples("val"))
+    yield resource_needs.classes(len(manifest.classes), missing)
 
 
 def tracker(config: RunConfig) -> Finding:

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.driver_memory
 
 On a cluster of one node: what runs before any command, what `--check` adds, and the most that is
-taken at once while a full-size network is trained and registered.
+taken at once while a tiny and a full-size network are trained and registered.
 """
 
 import os
@@ -24,6 +24,9 @@ from tests.commands import ROOT, TINY
 from tests.tiny_data import NUM_TRAIN, NUM_VAL, colour_samples
 
 FULL_SIZE = ["model.width=1.0", "data.image_px=224", "train.epochs=1"]
+WORKERS = ("RayTrainWorker", "ray::")
+"""Those of the training, under whatever name Ray shows them, and those that wait for work."""
+
 ROLES = ("gcs_server", "raylet", "dashboard", "RayTrainWorker", "Controller", "ray::", "train.py")
 
 
@@ -62,7 +65,7 @@ def most(command, env):
 
 
 def beside(found):
-    return found.total() - found["RayTrainWorker"]
+    return found.total() - sum(found[name] for name in WORKERS)
 
 
 def show(title, found):
@@ -85,8 +88,8 @@ def main():
             found |= {"RAY_ADDRESS": head.gcs_address, "RAY_AUTH_MODE": "disabled"}
             env = environment({**os.environ, **found}, servers.LOOPBACK_ONLY)
             command = [sys.executable, "pipelines/train.py", str(file)]
-            command += [f"--set={each}" for each in FULL_SIZE]
-            for title, more in (("check", ["--check"]), ("training", [])):
+            full = [f"--set={each}" for each in FULL_SIZE]
+            for title, more in (("check", ["--check"]), ("tiny", []), ("full size", full)):
                 worst, each = most([*command, *more], env)
                 show(f"{title}, at most", worst)
                 show(f"{title}, each at its most", each)

@@ -31,7 +31,7 @@ from alexnet.adapters.object_store.s3_errors import (
     s3_errors,
 )
 from alexnet.errors import StoreError, StoreUnavailableError
-from alexnet.storage.store import CREATE, Unmet
+from alexnet.storage.store import CREATE, WITHOUT_CREATE, Unmet
 from alexnet.telemetry import s3_usage
 
 PART_BYTES = 8 * 2**20
@@ -49,7 +49,7 @@ _THERE = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
 _REPLACE = "a write only over a known version (PUT with If-Match)"
 _READ = "a read of a known version only (GET with If-Match)"
-_DONE = "ignored"
+IGNORED = "ignored"
 _NO_ETAG = f'"{"0" * 32}"'
 """That no object has."""
 
@@ -176,19 +176,19 @@ class S3Store:
             return self._instead(lambda: client().get_object(**place, **condition))
 
         try:
-            if put(IfNoneMatch="*") not in ("", _DONE):
+            if put(IfNoneMatch="*") not in ("", IGNORED):
                 put()  # what follows needs it there
             create, replace = put(IfNoneMatch="*"), put(IfMatch=_NO_ETAG)
             read = get(IfMatch=_NO_ETAG)
         finally:
             self._persistently(self.url, lambda: client().delete_object(**place))
         found = (
-            Unmet(CREATE, create, needed=True),
-            Unmet(_REPLACE, replace, needed=False),
+            Unmet(CREATE, create, WITHOUT_CREATE),
+            Unmet(_REPLACE, replace, ""),
             # What is read in spite of the condition is held to its ETag here, see `_Pin`.
-            Unmet(_READ, read, needed=read != _DONE),
+            Unmet(_READ, read, "" if read == IGNORED else "reads of many parts need it"),
         )
-        return tuple(each for each in found if each.how)
+        return tuple(each._replace(how=f"{each.how} by {endpoint()}") for each in found if each.how)
 
     def _instead(self, attempt: Callable[[], object]) -> str:
         """What the server does with a request whose condition is not met; empty: turns it away."""
@@ -199,8 +199,8 @@ class S3Store:
                 return ""
             if not refuses_condition(error.__cause__):
                 raise
-            return f"refused with {error_code(error.__cause__)}"
-        return _DONE
+            return f"refused as {error_code(error.__cause__)}"
+        return IGNORED
 
     def _persistently(self, where: str, attempt: Callable[[], T]) -> T:
         return persistently(where, attempt, self.deadline_s)

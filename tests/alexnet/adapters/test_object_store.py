@@ -418,7 +418,9 @@ UNMET = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("how", "said"), [("ignore", "ignored"), ("refuse", "refused with NotI")])
+@pytest.mark.parametrize(
+    ("how", "said"), [("ignore", "ignored"), ("refuse", "refused as NotImplemented")]
+)
 @pytest.mark.parametrize("condition", UNMET)
 def test_a_server_without_one_of_the_conditions_is_found(
     s3_store, s3, use_endpoint, condition, how, said
@@ -428,8 +430,8 @@ def test_a_server_without_one_of_the_conditions_is_found(
         use_endpoint(url)
         (found,) = s3_store.unmet_conditions()
         assert found.condition == f"{condition} ({method} with {header})"
-        assert found.how.startswith(said)
-        assert found.needed == (header == "If-None-Match" or (method, how) == ("GET", "refuse"))
+        assert found.how == f"{said} by {url}"
+        assert bool(found.lost) == (header == "If-None-Match" or (method, how) == ("GET", "refuse"))
         assert s3_store.list() == []
 
 
