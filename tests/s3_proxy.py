@@ -25,6 +25,8 @@ def unconditional(server, how, methods=("PUT",), conditions=CONDITIONS):
         conditions: headers that are meant.
     """
 
+    client = server.client()
+
     class Handler(_Forwarder):
         target = urlsplit(server.endpoint)
 
@@ -40,11 +42,11 @@ def unconditional(server, how, methods=("PUT",), conditions=CONDITIONS):
             """Signed anew: the signature covers the header that is left out."""
             bucket, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
             if self.command == "PUT":
-                put = server.client().put_object(Bucket=bucket, Key=key, Body=body)
+                put = client.put_object(Bucket=bucket, Key=key, Body=body)
                 self.reply(200, [("ETag", put["ETag"])], b"")
                 return
             extra = {"Range": self.headers["Range"]} if self.headers.get("Range") else {}
-            got = server.client().get_object(Bucket=bucket, Key=key, **extra)
+            got = client.get_object(Bucket=bucket, Key=key, **extra)
             known = [("ETag", got["ETag"]), ("Content-Range", got.get("ContentRange", ""))]
             self.reply(206 if extra else 200, known, got["Body"].read())
 

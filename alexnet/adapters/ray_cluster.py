@@ -21,6 +21,7 @@ from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from alexnet.adapters import container_memory
 from alexnet.config import ClusterConfig
 from alexnet.errors import ClusterError, first_line
 from alexnet.training.resource_needs import Node
@@ -269,13 +270,15 @@ def nodes(cache_dir: str) -> list[Node]:
         ClusterError: a node does not answer.
     """
     alive = [n for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
-    asked = []
+    asked, own = [], ray.get_runtime_context().get_node_id()
     for node in alive:
         cpus, gpus = (int(node["Resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
         if cpus:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look: Any = ray.remote(_look).options(num_cpus=0, scheduling_strategy=there)
-            asked.append(look.remote(node["NodeName"], cpus, gpus, cache_dir))
+            asked.append(
+                look.remote(node["NodeName"], cpus, gpus, cache_dir, node["NodeID"] == own)
+            )
     try:
         found: list[Node] = ray.get(asked, timeout=ANSWER_S * 6)
     except ray.exceptions.RayError as error:
@@ -285,15 +288,17 @@ def nodes(cache_dir: str) -> list[Node]:
     return found
 
 
-def _look(name: str, cpus: int, gpus: int, cache_dir: str) -> Node:
+def _look(name: str, cpus: int, gpus: int, cache_dir: str, has_driver: bool) -> Node:
+    machine, container = psutil.virtual_memory().available, container_memory.free_bytes()
     return Node(
         name=name,
         cpus=cpus,
         gpus=gpus,
-        memory_free=psutil.virtual_memory().available,
+        memory_free=machine if container is None else min(machine, container),
         shared_memory_free=_free(Path("/dev/shm")),  # noqa: S108 - batches travel through it
         temporary_free=_free(Path(tempfile.gettempdir())),
         cache_free=_free(Path(cache_dir)),
+        has_driver=has_driver,
     )
 
 

@@ -23,6 +23,16 @@ STATE_COPIES = 4
 
 BYTES_PER_WEIGHT = 4
 
+BESIDE_BYTES = 160 * 2**20
+"""Of the driver's node beside its workers and beside what runs while the check looks, which is in
+use then: Ray Train's controller, 128 MiB, and what the driver grows by. Ray itself (GCS, raylet,
+dashboard, agents, idle workers) took 767 MiB, the driver of a check 662 MiB. Measured 2026-11-27 by
+`python -m tests.benchmarks.driver_memory`, as proportional sizes."""
+
+DRIVER_COPIES = 2
+"""Of the weights in the driver while it registers, after its workers have ended; the same: with
+217 MiB of weights it grew by 409 MiB."""
+
 CHECKPOINT_COPIES = 2
 """Of the weights in a checkpoint: themselves and the momentum."""
 
@@ -44,11 +54,13 @@ class Node:
     cpus: int
     gpus: int
     memory_free: int
+    """Of the machine, or of the container's limit if that leaves less."""
     shared_memory_free: int
     temporary_free: int
     """In the folder where checkpoints are put together."""
     cache_free: int
     """Under `data.cache_dir`."""
+    has_driver: bool = False
 
 
 FEW_UPDATES = 5
@@ -175,16 +187,30 @@ def checkpoint_bytes(num_weights: int) -> int:
     return num_weights * BYTES_PER_WEIGHT * CHECKPOINT_COPIES
 
 
-def memory(config: RunConfig, node: Node, on_node: int, need: int) -> Finding:
-    """Whether a node's memory holds its workers."""
+def memory(config: RunConfig, node: Node, on_node: int, need: int, num_weights: int) -> Finding:
+    """Whether a node's memory holds its workers, and beside them the driver if that is there.
+
+    Args:
+        config: the run.
+        node: what it has.
+        on_node: workers that may be put on it.
+        need: bytes of a worker, with its batches in shared memory, which is memory too.
+        num_weights: of the network.
+    """
+    total, what = on_node * need, f"for {on_node} workers"
+    if node.has_driver:
+        # Registering comes after the workers' end.
+        total = max(total, num_weights * BYTES_PER_WEIGHT * DRIVER_COPIES) + BESIDE_BYTES
+        what += ", the driver and Ray's controller"
     return _fits(
         "memory",
         node.name,
-        on_node * need,
+        total,
         node.memory_free,
-        f"for {on_node} workers",
+        what,
         f"Lower data.window_samples = {config.data.window_samples}, data.read_ahead_mib = "
-        f"{config.data.read_ahead_mib} or data.loader_processes = {config.data.loader_processes}.",
+        f"{config.data.read_ahead_mib} or data.loader_processes = {config.data.loader_processes}, "
+        "or raise the container's limit.",
     )
 
 

@@ -4,7 +4,8 @@ import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 
@@ -72,14 +73,25 @@ def findings(config: RunConfig) -> Iterator[Finding]:
 
 @contextmanager
 def _nothing_written(config: RunConfig) -> Iterator[RunConfig]:
-    """The same run; where it would write the embedded data set, on one in a temporary folder."""
-    there = open_store(run_inputs.data_url(config))
-    if config.data.url or there.exists(MANIFEST_NAME):
-        yield config
-        return
-    with tempfile.TemporaryDirectory(prefix="check-") as folder:
-        embedded_digits.write(open_store(folder))
-        yield dataclasses.replace(config, data=dataclasses.replace(config.data, url=folder))
+    """The same run; where it would write the embedded data set, on one in a temporary folder.
+
+    Folders that are made for the block's probes are removed again.
+    """
+    url = open_store(config.cluster.storage_url).url
+    local = [] if "://" in url else [Path(url), *Path(url).parents]
+    new = [each for each in local if not each.exists()]
+    try:
+        data = open_store(run_inputs.data_url(config))
+        if config.data.url or data.exists(MANIFEST_NAME):
+            yield config
+            return
+        with tempfile.TemporaryDirectory(prefix="check-") as folder:
+            embedded_digits.write(open_store(folder))
+            yield dataclasses.replace(config, data=dataclasses.replace(config.data, url=folder))
+    finally:
+        with suppress(OSError):  # somebody else has put something into it
+            for each in new:
+                each.rmdir()
 
 
 def storage(url: str) -> Finding:
@@ -145,6 +157,7 @@ def on_node(
     workers, fewest = resources.max_workers, resources.min_workers
     there = resource_needs.workers_on(config, node, workers, use_gpu=resources.use_gpu)
     need = resource_needs.worker_bytes(config, fewest, sample_bytes, weights)
-    yield resource_needs.memory(config, node, there, need)
-    yield resource_needs.shared_memory(node, there, resource_needs.shared_bytes(config, fewest))
+    shared = resource_needs.shared_bytes(config, fewest)
+    yield resource_needs.memory(config, node, there, need + shared, weights)
+    yield resource_needs.shared_memory(node, there, shared)
     yield from resource_needs.disks(config, node, weights)

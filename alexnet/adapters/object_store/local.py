@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,7 @@ class LocalStore:
     def check_writable(self) -> None:
         """See `Store.check_writable`."""
         probe = self._path(probe_name())
-        with local_errors(Path(self.url)), self._passing():
+        with local_errors(Path(self.url)):
             probe.parent.mkdir(parents=True, exist_ok=True)
             try:
                 probe.write_bytes(b"probe")
@@ -113,29 +113,12 @@ class LocalStore:
 
     def unmet_conditions(self) -> tuple[Unmet, ...]:
         """See `Store.unmet_conditions`."""
-        probe = probe_name()
-        with self._passing():
-            try:
-                once, twice = self.create(probe, b"once"), self.create(probe, b"twice")
-            finally:
-                self.delete(probe)
-        return (
-            ()
-            if once and not twice
-            else (Unmet(CREATE, "ignored by the file system", WITHOUT_CREATE),)
-        )
-
-    @contextmanager
-    def _passing(self) -> Iterator[None]:
-        """Remove folders again that the block makes for this one."""
-        folder = Path(self.url)
-        new = [each for each in (folder, *folder.parents) if not each.exists()]
+        probe, unmet = probe_name(), Unmet(CREATE, "ignored by the file system", WITHOUT_CREATE)
         try:
-            yield
+            once, twice = self.create(probe, b"once"), self.create(probe, b"twice")
         finally:
-            with suppress(OSError):  # something else is in it meanwhile
-                for each in new:
-                    each.rmdir()
+            self.delete(probe)
+        return () if once and not twice else (unmet,)
 
     def _put(
         self,

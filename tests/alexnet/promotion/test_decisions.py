@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.adapters.object_store import open_store
+from alexnet.adapters.object_store import open_store, s3_client
 from alexnet.config import RunConfig
 from alexnet.errors import PromotionError
 from alexnet.promotion import decisions
 from alexnet.promotion.decisions import AliasTargets, Decision, DecisionLog
 from alexnet.registry.rule_result import RuleResult
+from tests.s3_proxy import unconditional
 
 
 def add(made, kind, version):
@@ -72,10 +73,23 @@ def test_a_champion_that_was_taken_away_by_hand_has_no_predecessor():
     assert decisions.current_aliases(made) == AliasTargets(None, None)
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
-def log(request, tmp_path):
-    place = str(tmp_path / "log") if request.param == "local" else None
-    return DecisionLog(open_store(place or request.getfixturevalue("bucket_url")))
+STORES = ["s3", "ignore", "refuse"]
+
+
+@pytest.fixture(params=["local", *(pytest.param(each, marks=pytest.mark.slow) for each in STORES)])
+def log(request, tmp_path, monkeypatch):
+    """In a folder, in S3, and in S3 whose conditions of writes are ignored or refused."""
+    if request.param == "local":
+        yield DecisionLog(open_store(str(tmp_path / "log")))
+        return
+    url, server = (request.getfixturevalue(each) for each in ("bucket_url", "s3_env"))
+    if request.param == "s3":
+        yield DecisionLog(open_store(url))
+        return
+    with unconditional(server, request.param) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        s3_client.forget_client()
+        yield DecisionLog(open_store(url))
 
 
 def test_decisions_are_read_as_they_were_made(log):
@@ -91,7 +105,16 @@ def test_decisions_are_read_as_they_were_made(log):
     assert log.read() == made
 
 
+def test_a_number_is_given_once(log):
+    log.append(decided())
+    with pytest.raises(PromotionError, match="decision 1 has just been made by"):
+        log.append(decided(version=2, after=(2, None)))
+    assert [each.version for each in log.read()] == [1]
+    assert log.store.list() == ["decisions/000001.json"]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("log", ["local", "s3"], indirect=True)
 def test_of_many_that_decide_at_once_one_does(log):
     outcomes = []
     barrier = threading.Barrier(8)

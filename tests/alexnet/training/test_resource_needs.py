@@ -48,7 +48,7 @@ def test_a_checkpoint_has_the_weights_and_the_momentum():
 
 def findings(config, node):
     return [
-        resource_needs.memory(config, node, 4, 2**30),
+        resource_needs.memory(config, node, 4, 2**30, 10**6),
         resource_needs.shared_memory(node, 4, 2**20),
         *resource_needs.disks(config, node, 10**6),
     ]
@@ -83,3 +83,47 @@ def test_a_node_has_as_many_workers_as_it_has_room_for():
     assert resource_needs.workers_on(config, PLENTY, 20, use_gpu=False) == 10
     assert resource_needs.workers_on(config, PLENTY, 20, use_gpu=True) == 8
     assert resource_needs.workers_on(config, PLENTY, 3, use_gpu=True) == 3
+
+
+def test_the_driver_is_counted_on_its_node_and_registers_after_the_workers_end():
+    config, enough = RunConfig(), 4 * 2**30 + resource_needs.BESIDE_BYTES
+    node = dataclasses.replace(PLENTY, memory_free=enough - 1)
+    assert resource_needs.memory(config, node, 4, 2**30, 10**6).level == "ok"
+    node = dataclasses.replace(node, has_driver=True)
+    found = resource_needs.memory(config, node, 4, 2**30, 10**6)
+    assert found.level == "FAIL"
+    assert "for 4 workers, the driver and Ray's controller, " in found.text
+    node = dataclasses.replace(node, memory_free=enough)
+    assert resource_needs.memory(config, node, 4, 2**30, 10**6).level == "ok"
+    assert resource_needs.memory(config, node, 0, 2**30, 10**9).level == "FAIL"  # registering
+
+
+@pytest.mark.parametrize(
+    ("images", "updates", "level"), [(12, 1, "warn"), (48, 4, "warn"), (60, 5, "ok")]
+)
+def test_few_updates_are_a_warning(images, updates, level):
+    found = resource_needs.updates(tiny_run("x"), images)
+    assert found.level == level
+    assert found.text.startswith(f"{updates} update{'s' * (updates > 1)} per epoch")
+
+
+@pytest.mark.parametrize(
+    ("images", "level"), [(1, "warn"), (76, "warn"), (77, "ok"), (50_000, "ok")]
+)
+def test_few_validation_images_are_a_warning_with_what_they_tell(images, level):
+    found = resource_needs.validation(images)
+    assert found.level == level
+    assert f"{images} validation images tell differences in top-1 from " in found.text
+
+
+def test_classes_without_images_are_a_warning():
+    found = resource_needs.classes(8, {"train": ("a",), "val": ()})
+    assert (found.level, found.text) == (
+        "warn",
+        "train: every image is rejected in 1 of 8 classes, or there was none (a). See the data "
+        "set's report; add images, or leave such a class out.",
+    )
+    assert resource_needs.classes(8, {"val": "abcd"}).text.startswith(
+        "val: every image is rejected in 4 of 8 classes, or there was none (a, b, c, ...)"
+    )
+    assert resource_needs.classes(8, {"train": (), "val": ()}).level == "ok"
