@@ -1,4 +1,4 @@
-"""Where a store cannot tell two apart, who sees another at work goes away; the dead do not count."""
+"""Where a store cannot tell two apart, who sees another goes away; the dead do not count."""
 
 import subprocess
 import sys
