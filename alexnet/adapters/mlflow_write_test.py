@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -45,12 +46,14 @@ def check_writable(settings: RegistryConfig) -> Finding:
         location = _experiment(client, uri, settings.experiment)
         name = f"write-test-{secrets.token_hex(8)}"
         client.create_registered_model(name)
+        unsure = "where a new experiment has its artifacts is not known before it is made"
         try:
-            unserved = _artifacts(client, uri, f"{location.rstrip('/')}/{name}", name)
+            if location:
+                unsure = _artifacts(client, uri, f"{location.rstrip('/')}/{name}", name)
         finally:
             client.delete_registered_model(name)
-    if unserved:
-        return Finding("warn", "MLflow", f"{shown(uri)}: {unserved}")
+    if unsure:
+        return Finding("warn", "MLflow", f"{shown(uri)}: {unsure}")
     return Finding(
         "ok", "MLflow", f"{shown(uri)}: a tag, a model and a file were written, read and deleted"
     )
@@ -65,11 +68,13 @@ def _database(uri: str) -> Path | None:
 def _experiment(client: Any, uri: str, name: str) -> str:
     """Where the artifacts of an experiment are, which can be written to.
 
-    Of one that is not there yet: the default one's, as MLflow says of no other where it would be.
+    Of one that is not there yet: the default one's, as MLflow says of no other where it would be;
+    empty if that is gone too.
     """
     found = client.get_experiment_by_name(name)
     if not found:
-        return str(client.get_experiment("0").artifact_location)
+        default = client.search_experiments(ViewType.ALL, filter_string="name = 'Default'")
+        return str(default[0].artifact_location) if default else ""
     if found.lifecycle_stage == "deleted":
         raise TrackingError(
             f"MLflow at {shown(uri)}: experiment {name!r} was deleted, and its name is kept. "

@@ -1,6 +1,7 @@
 """What a training does to MLflow is tried on real servers, and nothing of it is left behind."""
 
 import dataclasses
+import sqlite3
 import sys
 import uuid
 
@@ -121,5 +122,10 @@ def test_a_database_of_this_machine_is_left_as_it_is(tmp_path, experiment, monke
     assert check(url, experiment, monkeypatch).level == "ok"
     assert all_of(url) == before
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("DELETE FROM experiments WHERE name = 'Default'")
+    connection.close()
+    found = check(url, "another", monkeypatch)
+    assert (found.level, found.text.endswith("is not known before it is made")) == ("warn", True)
     with pytest.raises(TrackingError, match="/proc"):
         check("sqlite:////proc/x/mlflow.db", experiment, monkeypatch)
