@@ -131,29 +131,32 @@ class Manifest:
         return self.split(split).num_samples
 
 
-def publish(
-    store: Store,
-    name: str,
-    classes: Sequence[str],
-    colour: Colour,
-    splits: Mapping[str, Sequence[Shard]],
-) -> Manifest:
-    """Write the tables, then the manifest, then make it the folder's newest.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A manifest before anybody can see it."""
 
-    Every shard and index must be in place. What was published before stays valid under
-    `manifest-<digest>.json`, for no file but `manifest.json` is ever replaced.
+    data: bytes
+    tables: Mapping[str, bytes]
+    """By file name."""
 
-    Raises:
-        StoreError: the store cannot be written.
-    """
-    described = {}
+    @property
+    def digest(self) -> str:
+        """Of the manifest that it will be."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def draft(
+    name: str, classes: Sequence[str], colour: Colour, splits: Mapping[str, Sequence[Shard]]
+) -> Draft:
+    """The manifest of these shards."""
+    described, tables = {}, {}
     for split, shards in splits.items():
         pattern = f"{split}-%06d.tar"
         regular = all(shard.name == pattern % i for i, shard in enumerate(shards))
         table = _table(shards, named=not regular)
         digest = hashlib.sha256(table).hexdigest()
         file = f"{split}-{digest[:12]}.shards.npy"
-        store.write(file, table)
+        tables[file] = table
         described[split] = _Table(
             num_samples=sum(shard.num_samples for shard in shards),
             num_shards=len(shards),
@@ -163,19 +166,27 @@ def publish(
         )
     tree = asdict(_File(name=name, classes=tuple(classes), colour=colour, splits=described))
     # Not by `documents.to_json`: names of classes in any alphabet stay readable.
-    data = (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode()
-    store.write(permanent_name(data), data)
-    store.write(MANIFEST_NAME, data)
-    return parse(data, store, MANIFEST_NAME)
+    return Draft((json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode(), tables)
 
 
-def permanent_name(data: bytes) -> str:
-    """Under which a manifest stays: `manifest-<first 12 digits of its SHA-256>.json`."""
-    return name_of(hashlib.sha256(data).hexdigest())
+def publish(store: Store, draft: Draft) -> Manifest:
+    """Write the tables, then the manifest, then make it the folder's newest.
+
+    Every shard and index must be in place. What was published before stays valid under
+    `manifest-<digest>.json`, for no file but `manifest.json` is ever replaced.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    for file, table in draft.tables.items():
+        store.write(file, table)
+    store.write(name_of(draft.digest), draft.data)
+    store.write(MANIFEST_NAME, draft.data)
+    return parse(draft.data, store, MANIFEST_NAME)
 
 
 def name_of(digest: str) -> str:
-    """The same of a manifest's digest (hex)."""
+    """Under which a manifest stays, by its digest (hex)."""
     return f"manifest-{digest[:12]}.json"
 
 

@@ -71,7 +71,7 @@ def write_dataset(
                     colours.add(images.decode(sample.jpeg, min_side_px=COLOUR_SIDE_PX))
         if not shards[split]:
             raise DataError(f"{store.url}: the {split!r} split has no image, so nothing to write.")
-    return manifest.publish(store, name, classes, colours.colour(), shards)
+    return manifest.publish(store, manifest.draft(name, classes, colours.colour(), shards))
 
 
 def refuse_existing(store: Store) -> None:

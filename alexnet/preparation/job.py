@@ -204,7 +204,8 @@ def finish(
     except DataError as error:
         raise DataError(f"{store.url}/{report}: {error}") from error
     colour = base.colour if base else found.colours.colour()
-    manifest = manifests.publish(store, job.name, job.classes, colour, listed)
+    draft = manifests.draft(job.name, job.classes, colour, listed)
+    manifest = manifests.publish(store, draft)
     for name in [*names, f"{job.work}/job.json"]:
         store.delete(name)
     return manifest, report

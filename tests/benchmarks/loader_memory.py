@@ -49,7 +49,9 @@ def write(folder, count, url):
         )
         for i in range(count)
     ]
-    manifest.publish(LocalStore(folder), "large", known.classes, known.colour, {"train": shards})
+    manifest.publish(
+        LocalStore(folder), manifest.draft("large", known.classes, known.colour, {"train": shards})
+    )
 
 
 def load(folder, url):

@@ -27,7 +27,9 @@ def write(folder, num_shards):
         for i in range(num_shards)
     ]
     colour = Colour(mean=(0.5,) * 3, std=(0.2,) * 3, axes=((0.1, 0.0, 0.0),) * 3)
-    manifest.publish(LocalStore(folder), "large", ["a", "b"], colour, {"train": shards})
+    manifest.publish(
+        LocalStore(folder), manifest.draft("large", ["a", "b"], colour, {"train": shards})
+    )
 
 
 def open_and_plan(folder):

@@ -78,7 +78,7 @@ def test_new_data_asks_for_a_run_once_and_waits_for_one_that_is_under_way(
     known = manifest.read(store)
     splits = {split: list(known.split(split)) for split in known.splits}
     splits["train"].pop()
-    newer = manifest.publish(store, known.name, known.classes, known.colour, splits)
+    newer = manifest.publish(store, manifest.draft(known.name, known.classes, known.colour, splits))
     found, after = look(cursor)
     assert [each.run_key for each in found.run_requests] == [f"manifest {newer.digest}"]
     assert "is not new" in look(after)[0].skip_message

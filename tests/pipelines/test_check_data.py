@@ -114,7 +114,7 @@ def test_an_index_of_another_tar_is_noticed_even_where_the_manifest_has_its_dige
         num_samples=len(rows),
         index_sha256=hashlib.sha256(data).digest(),
     )
-    manifest.publish(store, "tiny", known.classes, known.colour, shards)
+    manifest.publish(store, manifest.draft("tiny", known.classes, known.colour, shards))
     assert check_data.main([str(copied), "--digests"]) == 2
     assert "train-000000.tar: not as its index says" in capfd.readouterr().err
 

@@ -68,7 +68,7 @@ class Retraining(Commands):
         known = manifest.read(store)
         splits = {split: list(known.split(split)) for split in known.splits}
         splits["train"] = splits["train"][:-1]
-        manifest.publish(store, known.name, known.classes, known.colour, splits)
+        manifest.publish(store, manifest.draft(known.name, known.classes, known.colour, splits))
 
 
 @pytest.fixture

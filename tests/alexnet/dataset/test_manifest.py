@@ -83,7 +83,7 @@ def test_shards_with_names_of_their_own_are_listed_by_name(tiny, tmp_path):
         Shard(name=name, num_samples=i + 1, index_sha256=bytes([i] * 32))
         for i, name in enumerate(names)
     ]
-    manifest.publish(store, "foreign", CLASSES, tiny[1].colour, {"train": some})
+    manifest.publish(store, manifest.draft("foreign", CLASSES, tiny[1].colour, {"train": some}))
     assert list(manifest.read(store).split("train")) == some
 
 
@@ -92,7 +92,7 @@ def test_a_new_manifest_leaves_the_old_one_valid(tmp_path):
     store = open_store(str(tmp_path))
     more = [*first.split("train"), *first.split("val")]
     splits = {"train": more, "val": list(first.split("val"))}
-    second = manifest.publish(store, "tiny", CLASSES, first.colour, splits)
+    second = manifest.publish(store, manifest.draft("tiny", CLASSES, first.colour, splits))
     assert manifest.read(store).digest == second.digest != first.digest
     old = manifest.read(store, f"manifest-{first.digest[:12]}.json")
     assert old.digest == first.digest
