@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -16,6 +16,23 @@ T = TypeVar("T")
 READS = 8
 """How often altered bytes are read before they count as lying altered in the store. Where a fifth
 of all answers is spoilt on the way, 8 in a row are in 1 of 400,000 cases."""
+
+
+class Found(NamedTuple):
+    """Something that lies in a store."""
+
+    name: str
+    problem: str = ""
+    """Why it is no file that can be read, such as `a link without its target`."""
+
+
+NO_TARGET = "a link without its target"
+LISTED = "a link to a folder that is listed already"
+LOOP = "a link back to a folder around it"
+EMPTY = "an empty folder"
+NO_FILE = "neither a file nor a folder"
+ODD_NAME = "a name that leads out of its folder"
+FOLDER_NAME = "a name of a folder, which has bytes itself"
 
 
 class Unmet(NamedTuple):
@@ -86,6 +103,13 @@ class Store(ReadableStore, Protocol):
             StoreError: it is missing or cannot be reached.
         """
 
+    def version(self, name: str) -> str:
+        """Another text for a file that was written anew, such as its ETag.
+
+        Raises:
+            StoreError: it is missing or cannot be reached.
+        """
+
     def write(self, name: str, data: bytes) -> None:
         """Put a small file in place whole: a reader sees the old one or the new one.
 
@@ -112,6 +136,15 @@ class Store(ReadableStore, Protocol):
 
     def exists(self, name: str) -> bool:
         """Whether the file is there.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+
+    def scan(self) -> Sequence[Found]:
+        """All that lies here, in order of the names; nothing where there is no folder yet.
+
+        Links are followed, but to each folder once, so that loops end.
 
         Raises:
             StoreError: the store cannot be reached.

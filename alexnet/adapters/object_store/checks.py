@@ -1,7 +1,6 @@
 """Checks of names and contents that local and S3 stores share."""
 
 import secrets
-from pathlib import PurePosixPath
 
 from alexnet.errors import StoreError
 
@@ -12,15 +11,23 @@ class ShortError(StoreError):
     """The file has fewer bytes than were asked for."""
 
 
-def checked_name(name: str, where: str) -> str:
-    """The name itself. Names come out of data: nothing may lead out of the store.
+def leads_out(name: str) -> bool:
+    """Whether a name is none inside a store. Names come out of data."""
+    return not name or "\0" in name or bool({".", ".."} & set(name.split("/")))
+
+
+def checked_name(name: str, where: str, *, absolute: bool = True) -> str:
+    """The name itself.
+
+    Args:
+        name: of a file.
+        where: of the store.
+        absolute: whether a leading `/` is a part of it like any other, as in S3.
 
     Raises:
-        StoreError: it would.
+        StoreError: it would lead out of the store.
     """
-    path = PurePosixPath(name)
-    inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    if not inside or str(path) != name or "\\" in name or "\0" in name:
+    if leads_out(name) or (name.startswith("/") and not absolute):
         raise StoreError(f"{where}: {name!r} is not a name inside a store. Prepare the data anew.")
     return name
 

@@ -4,7 +4,8 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,17 @@ from alexnet.adapters.object_store.checks import (
     whole,
 )
 from alexnet.errors import StoreError
-from alexnet.storage.store import CREATE, WITHOUT_CREATE, Unmet
+from alexnet.storage.store import (
+    CREATE,
+    EMPTY,
+    LISTED,
+    LOOP,
+    NO_FILE,
+    NO_TARGET,
+    WITHOUT_CREATE,
+    Found,
+    Unmet,
+)
 
 PARTIAL = ".partial"
 """Ends the name of a file that is being written."""
@@ -43,6 +54,12 @@ class LocalStore:
         path = self._path(name)
         with local_errors(path):
             return path.stat().st_size
+
+    def version(self, name: str) -> str:
+        """See `Store.version`."""
+        path = self._path(name)
+        with local_errors(path):
+            return "-".join(map(str, _version(path.stat())))
 
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "LocalFile":
         """See `Store.open`."""
@@ -83,13 +100,16 @@ class LocalStore:
 
     def list(self) -> list[str]:
         """See `Store.list`."""
+        files = [found.name for found in self.scan() if not found.problem]
+        return [name for name in files if not name.endswith(PARTIAL)]
+
+    def scan(self) -> Sequence[Found]:
+        """See `Store.scan`."""
         root = Path(self.url)
         with local_errors(root):
             if root.exists() and not root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "", self.url)
-            files = [path for path in root.rglob("*") if path.is_file()]
-        names = [path.relative_to(root).as_posix() for path in files]
-        return sorted(name for name in names if not name.endswith(PARTIAL))
+            return sorted(_scan(root)) if root.exists() else []
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
@@ -139,7 +159,7 @@ class LocalStore:
                 partial.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
-        return Path(self.url) / checked_name(name, self.url)
+        return Path(self.url) / checked_name(name, self.url, absolute=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +177,43 @@ class LocalFile:
             file.seek(offset)
             data = file.read(length)
         return whole(data, length, str(self.path), offset)
+
+
+def _scan(root: Path) -> Iterator[Found]:
+    """All below a folder. What lies there itself goes before what links lead to."""
+    folders, links = [""], deque[str]()
+    listed: set[tuple[int, int]] = set()
+    while folders or links:
+        name = folders.pop() if folders else links.popleft()
+        path = root / name
+        with local_errors(path):
+            found = path.stat()
+            if name and _leads_back(path):
+                yield Found(name, LOOP)
+                continue
+            if (found.st_dev, found.st_ino) in listed:
+                yield Found(name, LISTED)
+                continue
+            listed.add((found.st_dev, found.st_ino))
+            inside = sorted(os.scandir(path), key=lambda entry: entry.name)
+        if name and not inside:
+            yield Found(name, EMPTY)
+        for entry in inside:
+            inner = f"{name}/{entry.name}" if name else entry.name
+            try:
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append(inner)
+                    continue
+                is_file = entry.is_file()
+            except OSError:  # a link to itself, or into a folder that is closed
+                is_file = False
+            problem = NO_TARGET if entry.is_symlink() else NO_FILE
+            yield Found(inner, "" if is_file else problem)
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a folder is a link to one that it lies in itself."""
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
 
 
 def _place_new(partial: Path, path: Path) -> None:

@@ -7,7 +7,7 @@ that two halves are never of two different objects.
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +18,7 @@ from alexnet.adapters.object_store.checks import (
     REPLACED,
     ShortError,
     checked_name,
+    leads_out,
     other_size,
     probe_name,
     whole,
@@ -31,7 +32,7 @@ from alexnet.adapters.object_store.s3_errors import (
     s3_errors,
 )
 from alexnet.errors import StoreError, StoreUnavailableError
-from alexnet.storage.store import CREATE, WITHOUT_CREATE, Unmet
+from alexnet.storage.store import CREATE, EMPTY, FOLDER_NAME, ODD_NAME, WITHOUT_CREATE, Found, Unmet
 from alexnet.telemetry import s3_usage
 
 PART_BYTES = 8 * 2**20
@@ -75,10 +76,11 @@ class S3Store:
 
     def num_bytes(self, name: str) -> int:
         """See `Store.num_bytes`."""
-        pin = _Pin()
-        # Not HEAD: that has no body, which tells a missing object from a missing bucket.
-        _read(self.body(name, 0, 1, pin), exact=False)
-        return pin.found_bytes
+        return self._found(name).found_bytes
+
+    def version(self, name: str) -> str:
+        """See `Store.version`."""
+        return self._found(name).etag or ""
 
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "S3File":
         """See `Store.open`."""
@@ -135,15 +137,19 @@ class S3Store:
 
     def list(self) -> list[str]:
         """See `Store.list`."""
+        return [found.name for found in self.scan() if not found.problem]
+
+    def scan(self) -> Sequence[Found]:
+        """See `Store.scan`."""
         folder = f"{self.prefix}/" if self.prefix else ""
-        names: list[str] = []
+        sizes: dict[str, int] = {}
         query: dict[str, str] = {"Bucket": self.bucket, "Prefix": folder}
         while True:
             page = self._persistently(self.url, lambda: client().list_objects_v2(**query))
-            keys = [entry["Key"] for entry in page.get("Contents", ())]
-            names += [key.removeprefix(folder) for key in keys if not key.endswith("/")]
+            for entry in page.get("Contents", ()):
+                sizes[entry["Key"].removeprefix(folder)] = entry["Size"]
             if not page.get("IsTruncated"):
-                return sorted(names)
+                return list(scanned(sizes))
             query["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, name: str) -> None:
@@ -205,15 +211,38 @@ class S3Store:
     def _persistently(self, where: str, attempt: Callable[[], T]) -> T:
         return persistently(where, attempt, self.deadline_s)
 
+    def _found(self, name: str) -> "_Pin":
+        """What is there now."""
+        pin = _Pin()
+        # Not HEAD: that has no body, which tells a missing object from a missing bucket.
+        _read(self.body(name, 0, 1, pin), exact=False)
+        return pin
+
     def body(self, name: str, offset: int, length: int | None, pin: "_Pin") -> "_Body":
         """Part of an object, to be read."""
         return _Body(self, name, offset, length, pin)
 
     def _key(self, name: str) -> str:
-        return f"{self.prefix}/{checked_name(name, self.url)}".lstrip("/")
+        folder = f"{self.prefix}/" if self.prefix else ""
+        return f"{folder}{checked_name(name, self.url)}"
 
     def _where(self, name: str) -> str:
         return f"{self.url}/{name}"
+
+
+def scanned(sizes: dict[str, int]) -> Iterator[Found]:
+    """Objects by name with their sizes as `Store.scan` has them.
+
+    An object without bytes whose name ends in `/` is how consoles make a folder.
+    """
+    names = sorted(sizes)
+    for name, following in zip(names, [*names, ""][1:], strict=True):
+        if name and not name.endswith("/"):
+            yield Found(name, ODD_NAME if leads_out(name) else "")
+        elif sizes[name]:
+            yield Found(name or "/", FOLDER_NAME)
+        elif name and not following.startswith(name):
+            yield Found(name.rstrip("/"), EMPTY)
 
 
 class S3File:

@@ -13,9 +13,18 @@ from pathlib import Path
 import pytest
 
 from alexnet.adapters.object_store import open_store, s3_client
-from alexnet.adapters.object_store.s3 import DEADLINE_S, PART_BYTES
+from alexnet.adapters.object_store.s3 import DEADLINE_S, PART_BYTES, scanned
 from alexnet.adapters.object_store.s3_client import SILENCE_S
 from alexnet.errors import StoreError
+from alexnet.storage.store import (
+    EMPTY,
+    FOLDER_NAME,
+    LISTED,
+    LOOP,
+    NO_TARGET,
+    ODD_NAME,
+    Found,
+)
 from tests.alexnet.adapters.faulty_proxy import THROTTLED, faulty_proxy
 from tests.s3_proxy import unconditional
 
@@ -61,6 +70,16 @@ def test_a_file_has_its_size(store, size):
     assert store.num_bytes("file") == size
     with pytest.raises(StoreError, match="absent"):
         store.num_bytes("absent")
+
+
+def test_a_file_written_anew_has_another_version(store):
+    store.write("file", b"one")
+    before = store.version("file")
+    assert store.version("file") == before
+    store.write("file", b"two")
+    assert store.version("file") != before
+    with pytest.raises(StoreError, match="absent"):
+        store.version("absent")
 
 
 def test_what_was_deleted_is_gone_and_may_be_deleted_again(store):
@@ -165,13 +184,16 @@ def test_the_write_check_leaves_nothing_behind(store):
     assert store.list() == []
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "a//b", "a/", "./a", "a\\b", "a\0b"]
-)
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "./a", "a\0b"])
 def test_a_name_that_leads_elsewhere_is_refused(store, name):
     for use in (store.read, store.exists, lambda each: store.write(each, b"")):
         with pytest.raises(StoreError, match=r"is not a name inside a store\. Prepare"):
             use(name)
+
+
+def test_a_whole_path_is_no_name_in_a_folder(tmp_path):
+    with pytest.raises(StoreError, match="'/etc/passwd' is not a name inside a store"):
+        open_store(str(tmp_path)).read("/etc/passwd")
 
 
 @pytest.mark.parametrize(
@@ -405,6 +427,58 @@ def test_an_identity_that_may_only_read_reads_but_cannot_write(s3_store, request
             write()
 
 
+def test_folders_that_consoles_make_in_a_bucket_are_listed_if_they_are_empty(s3_store):
+    keys = {"train/cat/1.jpg": b"a", "train/cat/": b"", "train/owl/": b"", "": b""}
+    for key, data in keys.items():
+        place = {"Bucket": s3_store.bucket, "Key": f"{s3_store.prefix}/{key}"}
+        s3_client.client().put_object(**place, Body=data)
+    assert list(s3_store.scan()) == [Found("train/cat/1.jpg"), Found("train/owl", EMPTY)]
+    assert s3_store.list() == ["train/cat/1.jpg"]
+
+
+def test_an_odd_key_of_a_bucket_is_listed_as_it_is_or_named():
+    """Keys are no paths, and S3 itself keeps any; the server of these tests tidies them up."""
+    keys = ["/a", "a\\b", "a//b", "c/", "c//", "d/./e", "d/../e", "f/", "f/g"]
+    assert list(scanned(dict.fromkeys(keys, 0) | {"h.jpg/": 7, "": 9})) == [
+        Found("/", FOLDER_NAME),
+        Found("/a"),
+        Found("a//b"),
+        Found("a\\b"),
+        Found("c", EMPTY),
+        Found("d/../e", ODD_NAME),
+        Found("d/./e", ODD_NAME),
+        Found("f/g"),
+        Found("h.jpg/", FOLDER_NAME),
+    ]
+
+
+def test_links_are_followed_once_and_not_in_a_circle(tmp_path):
+    for folder in ("source/cat", "elsewhere/owl", "source/empty"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "elsewhere" / "owl" / "1.jpg").write_bytes(b"a")
+    links = {
+        "owl": tmp_path / "elsewhere" / "owl",
+        "owl2": tmp_path / "elsewhere" / "owl",
+        "file.jpg": "owl/1.jpg",
+        "gone": "nowhere",
+        "itself": "itself",
+        "cat/up": "..",
+        "cat/top": tmp_path,
+    }
+    for name, target in links.items():
+        (tmp_path / "source" / name).symlink_to(target)
+    assert list(open_store(str(tmp_path / "source")).scan()) == [
+        Found("cat/top", LOOP),
+        Found("cat/up", LOOP),
+        Found("empty", EMPTY),
+        Found("file.jpg"),
+        Found("gone", NO_TARGET),
+        Found("itself", NO_TARGET),
+        Found("owl/1.jpg"),
+        Found("owl2", LISTED),
+    ]
+
+
 def test_conditions_hold_and_trying_them_leaves_nothing(store):
     assert store.unmet_conditions() == ()
     assert store.list() == []
@@ -455,3 +529,10 @@ def test_a_server_that_refuses_conditions_is_named_where_one_is_needed(s3_store,
         use_endpoint(url)
         with pytest.raises(StoreError, match=rf"{url} refuses If-None-Match \(NotImplemented\)"):
             s3_store.create("lease.json", b"")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(StoreError, match="closed: permission denied"):
+        open_store(str(tmp_path)).scan()
