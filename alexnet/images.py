@@ -144,6 +144,9 @@ def resize_short_side(
 
 def _decode_any(data: bytes) -> NDArray[np.uint8]:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    at = gif_transparency(data)
+    if at:  # OpenCV would put the background's colour in place of the transparent one
+        data = data[:at] + bytes([data[at] & ~1]) + data[at + 1 :]
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -190,6 +193,24 @@ def _bmp_size(data: bytes) -> tuple[int, int]:
     (header_bytes,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if header_bytes == 12 else "<ii", data, 18)
     return abs(height), width  # a negative height: rows from top to bottom
+
+
+def gif_transparency(data: bytes) -> int:
+    """Where the flags of a GIF's first image lie, if they say that a colour is transparent; else 0.
+
+    GIF89a, sections 18 to 23: a table of colours, then blocks, each in pieces with their lengths.
+    """
+    if not data.startswith(b"GIF8") or len(data) < 13:
+        return 0
+    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    while data[at : at + 1] == b"!":
+        if data[at + 1 : at + 3] == b"\xf9\x04" and data[at + 3 : at + 4] > b"":
+            return at + 3 if data[at + 3] & 1 else 0
+        at += 2
+        while data[at : at + 1] > b"\0":
+            at += 1 + data[at]
+        at += 1
+    return 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """What is unusual about an image is noted; the 275 odd images end as they should."""
 
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet import images
 from alexnet.errors import DataError
@@ -32,6 +34,11 @@ def png(pixels):
         (png(PICTURE), "PNG", ()),
         (png(PICTURE[:, :, 0]), "PNG", ("grey",)),
         (png(PICTURE.astype(np.uint16) * 257), "PNG", ("16 bit",)),
+        (
+            png(PICTURE.astype(np.uint16) << 4),
+            "PNG",
+            ("16 bit, of which 12 are used (0 to 4095)",),
+        ),
         (png(np.dstack([PICTURE, PICTURE[:, :, 0]])), "PNG", ("alpha dropped",)),
         (cv2.imencode(".bmp", PICTURE)[1].tobytes(), "BMP", ()),
         (cv2.imencode(".webp", PICTURE)[1].tobytes(), "WebP", ()),
@@ -42,6 +49,19 @@ def test_format_and_notes_are_told(data, kind, notes):
     found = examine(data)
     assert (found.format, found.notes) == (kind, notes)
     assert found.pixels.shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("transparent", [0, 3])
+def test_a_gifs_transparent_colour_is_as_it_is_stored_and_noted(transparent):
+    generator = np.random.default_rng(0)
+    indices = generator.integers(0, 8, (20, 30), dtype=np.uint8)
+    palette = generator.integers(0, 256, (256, 3), dtype=np.uint8)
+    picture, file = Image.fromarray(indices, "P"), io.BytesIO()
+    picture.putpalette(palette.tobytes())
+    picture.save(file, "GIF", optimize=False, transparency=transparent, comment=b"!" * 300)
+    found = examine(file.getvalue())
+    assert found.notes == ("palette", "alpha dropped")
+    assert np.array_equal(found.pixels, palette[indices])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
