@@ -41,7 +41,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
         ConfigError: it cannot be read or parsed.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}. Name a TOML file of {what}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

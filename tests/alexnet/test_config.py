@@ -81,6 +81,12 @@ def test_a_wrong_value_is_refused_with_the_value_and_the_rule(tmp_path, override
         config_file.load(path, [override])
 
 
+def test_a_file_that_windows_has_saved_is_read(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "r"\r\n[train]\r\nepochs = 3\r\n')
+    assert config_file.load(path).train.epochs == 3
+
+
 def test_what_is_not_toml_is_named(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text("epochs: 3")
