@@ -11,7 +11,8 @@ def derive(seed: int, *names: str | int) -> int:
     BLAKE2b is used as a mixing function: neighbouring steps or samples give unrelated seeds.
     """
     text = "/".join(str(name) for name in (seed, *names))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+    data = text.encode("utf-8", "surrogateescape")  # names of files are any bytes
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest()) >> 1
 
 
 def generator(seed: int, *names: str | int) -> np.random.Generator:

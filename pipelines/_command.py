@@ -1,6 +1,8 @@
 """What every command shares: the configuration argument, and errors as one line."""
 
 import argparse
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,11 +89,16 @@ def main(
     argv: list[str] | None,
 ) -> int:
     """Run a command; print what a user can mend in one line. The exit status, `run`'s if it has."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files are any bytes, in any locale
+            stream.reconfigure(errors="backslashreplace")
     args, name = parser.parse_args(argv), Path(parser.prog).stem
     try:
         return run(args) or 0
     except AlexNetError as error:
-        complain(name, str(error))
+        from alexnet.dataset.sample_names import printable
+
+        complain(name, printable(str(error)))
         return 2
     except KeyboardInterrupt:
         complain(name, "interrupted")

@@ -1,5 +1,6 @@
 """Names of samples for messages, and packed ids of their positions."""
 
+import re
 import tarfile
 
 from alexnet.dataset import manifest
@@ -34,6 +35,23 @@ def sample_name(store: Store, shard: Shard, row: int) -> str:
 def member_name(header: bytes) -> str:
     """Name in the block in front of a member's bytes, its beginning if it is long; else empty."""
     try:
-        return tarfile.TarInfo.frombuf(header, "utf-8", "replace").name
+        return printable(tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape").name)
     except tarfile.HeaderError:
         return ""
+
+
+def printable(name: str) -> str:
+    r"""The name in one line, with an escape, such as `caf\xe9.jpg`, for bytes that are no UTF-8.
+
+    Python has such bytes as surrogates (PEP 383). Characters that steer a terminal or end a line
+    are escaped too: messages are one line, and names may come from anybody.
+    """
+    return _ESCAPED.sub(lambda found: _escape(found[0]), name)
+
+
+_ESCAPED = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _escape(character: str) -> str:
+    byte = ord(character) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else ascii(character)[1:-1]
