@@ -33,12 +33,24 @@ def main(argv: list[str] | None = None) -> int:
         "--short-side": (int, None, "PX", "scale images down to this short side, e.g. 256"),
         "--samples-per-shard": (int, 1000, "N", "images of a shard (%(default)s)"),
         "--seed": (int, 0, "N", "of the order of the training images (%(default)s)"),
-        "--val-share": (float, 0.05, "X", "of a source without validation images (%(default)s)"),
+        "--val-share": (
+            float,
+            None,
+            "X",
+            "of a source without validation images (0.05, of fewer than 20,000 images up to 0.2)",
+        ),
         "--max-rejects": (float, 0.01, "X", "share of images that may be unusable (%(default)s)"),
         "--classes": (Path, None, "FILE", "class names in label order, of shards to be indexed"),
     }
     for option, (kind, default, unit, text) in options.items():
         parser.add_argument(option, type=kind, default=default, metavar=unit, help=text)
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        choices=("empty-class", "other-files", "alike-classes", "repeated-link", "archive"),
+        help="a thing in the source that looks like a mistake and is none; repeatable",
+    )
     parser.add_argument(
         "--add", action="store_true", help="to the data set that is there, as a new manifest"
     )

@@ -19,6 +19,12 @@ class Memory:
     def num_bytes(self, name):
         return len(self.data)
 
+    def version(self, name):
+        return "1"
+
+    def write(self, name, data):
+        """What is written is not kept."""
+
     def read(self, name, offset=0, length=None):
         assert length is None or offset + length <= len(self.data)
         return self.data[offset:][:length]
@@ -26,13 +32,23 @@ class Memory:
 
 def tar_of(files, style=tarfile.GNU_FORMAT):
     """A tar of (name, data) pairs."""
+    return tar_of_members(*(member(name, data) for name, data in files), style=style)
+
+
+def tar_of_members(*members, style=tarfile.GNU_FORMAT):
+    """A tar of members as `member` makes them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=style) as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
+        for info, data in members:
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def member(name, data=b"", kind=tarfile.REGTYPE, target="", **pax):
+    """A member of a tar, and its content."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname, info.pax_headers = len(data), kind, target, pax
+    return info, data
 
 
 names = st.text(

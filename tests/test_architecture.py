@@ -54,7 +54,7 @@ def test_a_command_is_short(path):
             prepare_shards.main,
             {
                 *("-h", "--help", "--short-side", "--samples-per-shard"),
-                *("--seed", "--val-share", "--max-rejects", "--classes", "--add"),
+                *("--seed", "--val-share", "--max-rejects", "--classes", "--accept", "--add"),
             },
         ),
         (sync_tracking.main, {"-h", "--help", "--timeout"}),

@@ -143,12 +143,16 @@ class Summary:
             [sample_name(store, shards[shard], row) for shard, row in map(unpacked, group)]
             for group in repeated.groups
         ]
-        page = f"data-report-{known.digest[:12]}.html"
         report = data_report.Report(
-            known.name, known.classes, self.findings, repeated, names, tuple(sorted(self.problems))
+            known.name,
+            known.classes,
+            self.findings,
+            repeated,
+            names,
+            known.num_samples("val") if "val" in known.splits else 0,
+            tuple(sorted(self.problems)),
         )
-        data_report.write(reports, page, report)
-        return page
+        return data_report.write(reports, f"data-report-{known.digest[:12]}", report)
 
     def raise_problems(self, max_rejects: float) -> None:
         """Refuse a data set that is not as it was written, or that has too many unusable images.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -10,22 +11,38 @@ import numpy as np
 
 from alexnet.dataset import shard_index
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
-from alexnet.dataset.sample_names import packed_id, sample_name, unpacked
+from alexnet.dataset.sample_names import packed_id, printable, sample_name, unpacked
 from alexnet.dataset.shard_index import SAMPLE, Index
 from alexnet.errors import DataError
+from alexnet.preparation.account import Account
 from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import examine
-from alexnet.preparation.job import Job, name_of
+from alexnet.preparation.job import WORK, Job, name_of
 from alexnet.preparation.part_record import PartRecord
-from alexnet.preparation.sources import ilsvrc, webdataset
-from alexnet.preparation.sources.listing import Spread
-from alexnet.preparation.sources.tar_stream import MAX_MEMBER_BYTES, Walk
-from alexnet.preparation.sources.webdataset import ClassMap, RawSample
+from alexnet.preparation.sources import (
+    archives,
+    class_map,
+    ilsvrc,
+    shard_splits,
+    suspicions,
+    webdataset,
+)
+from alexnet.preparation.sources.class_map import ClassMap
+from alexnet.preparation.sources.listing import Entry, Spread, contents
+from alexnet.preparation.sources.tar_stream import Walk
 from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
+from alexnet.preparation.validation_split import MIN_SHARE
 from alexnet.storage.store import Store
 
-VERSION = 1
+VERSION = 2
 """Of what is written; raised when the same shards give other bytes."""
+
+_OF_DATA_SET = re.compile(
+    r"manifest(-[0-9a-f]{12})?\.json|.*\.index\.npy|.*\.shards\.npy|report-\w+\.(html|json)"
+    rf"|{WORK}/.*",
+    re.DOTALL,
+)
+"""What earlier preparations have put beside the shards."""
 
 TYPICAL_SAMPLES = 1000
 """Of a shard; sets how many images are offered for the contact sheet before they are counted."""
@@ -44,7 +61,7 @@ class Part(NamedTuple):
 
 def job(
     store: Store,
-    val_share: float,
+    val_share: float | None,
     classes: ClassMap | None,
     spread: Spread,
     base: Manifest | None = None,
@@ -53,7 +70,8 @@ def job(
 
     Args:
         store: the folder.
-        val_share: share of the shards for validation where no name says `val`.
+        val_share: share of the shards for validation where no name says `val`; None for
+            `MIN_SHARE`, but one shard at least.
         classes: that they have; None to find them, which reads all shards once more.
         spread: reads shards side by side.
         base: the data set that is added to: its classes are kept, its shards passed over.
@@ -62,20 +80,16 @@ def job(
         StoreError: a shard cannot be read.
         DataError: there are no new shards, or what they are cannot be told.
     """
-    known = {shard.name for split in SPLITS for shard in base.split(split)} if base else set()
-    tars = [name for name in store.list() if name.endswith(".tar") and name not in known]
-    if ilsvrc.TRAIN in tars:
-        raise DataError(f"{store.url}/{ilsvrc.TRAIN}: not a shard. Name a destination for shards.")
-    if not tars:
-        raise DataError(
-            f"{store.url}: no {'new ' if base else ''}shard is here. Name a folder of WebDataset "
-            "shards, or a destination for shards that are to be made."
-        )
-    chosen = webdataset.shards(store.url, tars, val_share, growing=base is not None)
+    tars, account = _tars(store, base)
+    if val_share is None:
+        val_share = MIN_SHARE
+    chosen = shard_splits.shards(
+        store.url, tars, val_share, growing=base is not None, account=account
+    )
     if base:
         classes = ClassMap(base.classes)
     elif classes is None:
-        classes = webdataset.find_classes(store, [*chosen["train"], *chosen["val"]], spread)
+        classes = class_map.find_classes(store, [*chosen["train"], *chosen["val"]], spread)
     show_share = 2 * MAX_THUMBNAILS / TYPICAL_SAMPLES / len(tars)
     pairs = [(split, shard) for split, names in chosen.items() for shard in names]
     parts = [Part(shard, split, number, show_share) for number, (split, shard) in enumerate(pairs)]
@@ -91,7 +105,36 @@ def job(
         make=partial(make, classes=classes),
         name_of=partial(_name_of, store, parts),
         in_place=True,
+        found=Findings(account=account),
+        suspicions=tuple(suspicions.alike(store.url, classes.names)),
     )
+
+
+def _tars(store: Store, base: Manifest | None) -> tuple[list[str], Account]:
+    """The shards of a folder, and what lies beside them."""
+    known = {shard.name for split in SPLITS for shard in base.split(split)} if base else set()
+    found = contents((Entry(name, "", 0, name), problem) for name, problem in store.scan())
+    names = [entry.name for entry in found.files]
+    if ilsvrc.TRAIN in names:
+        raise DataError(f"{store.url}/{ilsvrc.TRAIN}: not a shard. Name a destination for shards.")
+    archives.refuse_compressed(store.url, *names)
+    for name, problem in found.rejects:
+        raise DataError(f"{store.url}/{printable(name)}: {problem}. Put it there, or remove it.")
+    tars = []
+    for name in names:
+        if name.endswith(".tar") and name not in known:
+            tars.append(name)
+            found.account.found -= 1  # what is in it counts
+        elif name in known or _OF_DATA_SET.fullmatch(name):
+            found.account.pass_over("of the data set", name)
+        else:
+            found.account.not_image(name)
+    if not tars:
+        raise DataError(
+            f"{store.url}: no {'new ' if base else ''}shard is here. Name a folder of WebDataset "
+            "shards, or a destination for shards that are to be made."
+        )
+    return tars, found.account
 
 
 def _name_of(
@@ -114,34 +157,27 @@ def make(part: Part, store: Store, *, classes: ClassMap) -> PartRecord:
     findings = Findings()
     rows: list[tuple[int, ...]] = []
     seen_rows: list[tuple[int, ...]] = []
+    version = store.version(part.shard)
     walk = Walk(store, part.shard)
-    for sample in webdataset.samples(walk):
+    for sample in webdataset.samples(walk, findings.account):
         known = classes.label(sample)
         try:
-            data, label = _usable(sample, known)
+            image, label = webdataset.usable(sample, known)
+            data = image.data or b""
             found = examine(data)
         except DataError as error:
-            findings.reject(f"{part.shard}: {sample.key}", error)
+            for name in sample.images or [sample.key]:
+                findings.reject(f"{part.shard}: {name}", error)
             continue
         findings.add(data, part.split, label, found, part.show_share)
         number = packed_id(part.number, len(rows))
         seen_rows.append(seen(data, number, label, part.split))
         rows.append((sample.offset, len(data), label, shard_index.crc32c(data)))
+    webdataset.count_empty(part.shard, findings.account)
+    findings.account.check(walk.where, len(rows) + findings.num_rejected)
     written = Index(walk.num_bytes, walk.sha256, np.array(rows, SAMPLE))
     shard = _write(store, part.shard, written) if rows else None
-    return PartRecord(part.split, shard, findings, np.array(seen_rows, SEEN))
-
-
-def _usable(sample: RawSample, label: int | None) -> tuple[bytes, int]:
-    if sample.image is None:
-        raise DataError("a sample without .jpg, .jpeg or .png")
-    if label is None:
-        raise DataError("a sample without .cls, .json or the name of a class")
-    if sample.image.data is None:
-        raise DataError(
-            f"a file of {sample.image.length} bytes: must have at most {MAX_MEMBER_BYTES}"
-        )
-    return sample.image.data, label
+    return PartRecord(part.split, shard, findings, np.array(seen_rows, SEEN), version)
 
 
 def _write(store: Store, shard: str, written: Index) -> Shard:

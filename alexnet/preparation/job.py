@@ -6,21 +6,22 @@ that is made, so that an interrupted preparation resumes where it stopped.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from alexnet.dataset import manifest as manifests
 from alexnet.dataset import shard_writer
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
+from alexnet.dataset.sample_names import printable
 from alexnet.errors import DataError
-from alexnet.preparation import part_record
+from alexnet.preparation import account, part_record
 from alexnet.preparation import report as data_report
 from alexnet.preparation.duplicates import duplicates
 from alexnet.preparation.part_record import PartRecord
 from alexnet.preparation.report import Report
-from alexnet.preparation.sources.listing import Spread
+from alexnet.preparation.sources.listing import Spread, Suspicion
 from alexnet.preparation.statistics import Findings
 from alexnet.storage.store import Store
 
@@ -51,6 +52,23 @@ class Job:
     of a shard."""
     in_place: bool = False
     """Whether the shards are there and are only indexed."""
+    found: Findings = field(default_factory=Findings)
+    """What was found before the images were looked at."""
+    suspicions: tuple[Suspicion, ...] = ()
+    """What suggests a mistake in the source."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained, whatever the source is.
+
+        Raises:
+            DataError: all images are of one class.
+        """
+        if len(self.classes) < 2:
+            raise DataError(
+                f"{self.where}: all images are of one class, {self.classes[0]!r}, and one class "
+                "alone cannot be trained. Add others; if they are here, put the images of each "
+                "class into a folder of its name, CLASS/IMAGE."
+            )
 
     @property
     def work(self) -> str:
@@ -60,7 +78,7 @@ class Job:
 
 def name_of(store: Store) -> str:
     """What a data set is called: the last part of its folder."""
-    return store.url.rstrip("/").rsplit("/", 1)[-1]
+    return printable(store.url.rstrip("/").rsplit("/", 1)[-1])
 
 
 def base_of(store: Store, *, adding: bool) -> Manifest | None:
@@ -81,6 +99,48 @@ def base_of(store: Store, *, adding: bool) -> Manifest | None:
     return manifests.read(store)
 
 
+class Published(NamedTuple):
+    """What a preparation has made."""
+
+    manifest: Manifest
+    report: str
+    """File name of its page."""
+    account: str
+    """What became of all that the source has, in a line."""
+
+
+def check_suspicions(job: Job, accepted: Collection[str]) -> None:
+    """Refuse a source that looks like a mistake, unless that kind of mistake is accepted.
+
+    Raises:
+        DataError: with the first of them.
+    """
+    found = [each for each in job.suspicions if each.kind not in accepted]
+    if found:
+        more = f" And {len(found) - 1} more." if len(found) > 1 else ""
+        raise DataError(
+            f"{found[0].message.rstrip('.')}; if it is as it should be, add "
+            f"--accept {found[0].kind}.{more}"
+        )
+
+
+def check_rejects(job: Job, max_rejects: float) -> None:
+    """Refuse a source of which too much cannot be used, if that is known before it is read.
+
+    Raises:
+        DataError: more than this share of the images is rejected; with the first of them.
+    """
+    if job.num_images is None:
+        return
+    number, total = job.found.num_rejected, job.found.num_rejected + job.num_images
+    if number > max_rejects * total:
+        first = job.found.rejects[0]
+        raise DataError(
+            f"{job.where}: {number} of {total} images cannot be used, more than a share of "
+            f"{max_rejects:g}: {first.name}, {first.message}. Mend them, or raise --max-rejects."
+        )
+
+
 def begin(store: Store, job: Job, base: Manifest | None = None) -> None:
     """Make sure that nothing can be mixed up or overwritten.
 
@@ -97,7 +157,7 @@ def begin(store: Store, job: Job, base: Manifest | None = None) -> None:
     if not mine and not job.in_place:
         taken = names & {part.shard for part in job.parts()} if base else names
         if taken:
-            raise _not_empty(store, min(taken))
+            raise _not_empty(store, printable(min(taken)))
     store.write(f"{job.work}/job.json", json.dumps({"source": job.where}).encode())
 
 
@@ -110,8 +170,8 @@ def _sweep(store: Store, names: set[str], base: Manifest) -> set[str]:
             old.setdefault(name.split("/")[1], []).append(name)
     swept = set()
     for files in old.values():
-        made = {name.split("/", 2)[2].removesuffix(".json") for name in files}
-        if made - {"job"} and made - {"job"} <= published:
+        made = {name.split("/", 2)[2].removesuffix(".json") for name in files if ".tar." in name}
+        if made and made <= published:
             swept.update(files)
     for name in swept:
         store.delete(name)
@@ -128,13 +188,20 @@ def _not_empty(store: Store, found: str) -> DataError:
 def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """Make the parts that are not made yet; how many images each had, those made before first.
 
+    A part whose shard was there, and has been written anew since, is made again.
+
     Raises:
         DataError: the record of a part is damaged.
         StoreError: images cannot be read, or shards cannot be written.
     """
-    made = set(_records(store, job))
+    made = set()
+    for name in _records(store, job):
+        record = part_record.read(store, name)
+        shard = name.removeprefix(f"{job.work}/").removesuffix(".json")
+        if not record.version or record.version == store.version(shard):
+            made.add(name)
+            yield record.num_images
     todo = (part for part in job.parts() if _record_name(job, part.shard) not in made)
-    yield from (part_record.read(store, name).num_images for name in sorted(made))
     yield from spread(_Make(job.make, store, job.work), todo)
 
 
@@ -161,10 +228,11 @@ def _records(store: Store, job: Job) -> list[str]:
     return [name for name in store.list() if name.startswith(f"{job.work}/") and ".tar." in name]
 
 
-def finish(
-    store: Store, job: Job, max_rejects: float, base: Manifest | None = None
-) -> tuple[Manifest, str]:
+def finish(store: Store, job: Job, max_rejects: float, base: Manifest | None = None) -> Published:
     """Report, hold the data set to its budget of rejects, and publish it.
+
+    The report of a data set is named after its manifest, and lies there before the manifest does;
+    that of one that is refused lies among the records.
 
     Args:
         store: the destination.
@@ -173,15 +241,39 @@ def finish(
         base: the data set that is added to. Its shards come first, and its colours stay, so that
             networks of both see the same pixels.
 
-    Returns:
-        The manifest, and the report's file name.
-
     Raises:
-        DataError: too many images are unusable, a split or class has none left, or the record of a
-            part is damaged.
+        DataError: too many images are unusable, a split or class has none left, something that was
+            listed is not accounted for, or the record of a part is damaged.
     """
+    listed, report = _summary(store, job, base)
+    found = report.found
+    found.account.check(job.where, found.num_usable + found.num_rejected)
+    try:
+        found.check_budget(max_rejects)
+        if not base:
+            found.check_complete(job.classes)
+    except DataError as error:
+        data_report.write(store, f"{job.work}/report", report)
+        raise DataError(f"{store.url}/{job.work}/report.html: {error}") from error
+    colour = base.colour if base else found.colours.colour()
+    draft = manifests.draft(job.name, job.classes, colour, listed)
+    page = data_report.write(store, f"report-{draft.digest[:12]}", report)
+    manifest = manifests.publish(store, draft)
+    for name in store.list():
+        if name.startswith(f"{job.work}/"):
+            store.delete(name)
+    return Published(
+        manifest, page, account.line(found.account, found.num_usable, found.num_rejected)
+    )
+
+
+def _summary(
+    store: Store, job: Job, base: Manifest | None
+) -> tuple[dict[str, list[Shard]], Report]:
+    """The shards of each split, those of the base first, and all that was found."""
     names = _records(store, job)
     found = Findings()
+    found.merge(job.found)
     listed: dict[str, list[Shard]] = {
         split: list(base.split(split)) if base else [] for split in SPLITS
     }
@@ -193,19 +285,7 @@ def finish(
     repeated = duplicates(
         lambda: (part_record.read(store, name).seen for name in names), found.num_usable
     )
-    report = f"report-{job.digest}.html"
     of_shard = lru_cache(maxsize=8)(lambda shard: part_record.read(store, _record_name(job, shard)))
     groups = [[job.name_of(number, of_shard) for number in group] for group in repeated.groups]
-    data_report.write(store, report, Report(job.name, job.classes, found, repeated, groups))
-    try:
-        found.check_budget(max_rejects)
-        if not base:
-            found.check_complete(job.classes)
-    except DataError as error:
-        raise DataError(f"{store.url}/{report}: {error}") from error
-    colour = base.colour if base else found.colours.colour()
-    draft = manifests.draft(job.name, job.classes, colour, listed)
-    manifest = manifests.publish(store, draft)
-    for name in [*names, f"{job.work}/job.json"]:
-        store.delete(name)
-    return manifest, report
+    num_val = sum(shard.num_samples for shard in listed["val"])
+    return listed, Report(job.name, job.classes, found, repeated, groups, num_val)

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,10 @@ from numpy.typing import NDArray
 
 from alexnet import images, seeds
 from alexnet.dataset.manifest import Manifest
+from alexnet.dataset.sample_names import printable
 from alexnet.dataset.shard_writer import Sample, sample_key, write_shard
 from alexnet.errors import ConfigError, DataError
+from alexnet.preparation import validation_split
 from alexnet.preparation.duplicates import SEEN, seen
 from alexnet.preparation.image_inspection import Examined, examine
 from alexnet.preparation.job import Job, name_of
@@ -45,8 +46,9 @@ class Settings:
     spread."""
     short_side_px: int | None = None
     """Larger images are scaled down to this short side; None leaves sizes as they are."""
-    val_share: float = 0.05
-    """Share of the images that becomes the validation split where the source has none."""
+    val_share: float | None = None
+    """Share of the images of each class that becomes the validation split where the source has
+    none; None: `validation_split.default_share`."""
 
     def __post_init__(self) -> None:
         for option, value, least in (
@@ -56,7 +58,7 @@ class Settings:
         ):
             if value < least:
                 raise ConfigError(f"{option} {value}: must be {least} or more.")
-        if not 0 <= self.val_share < 1:
+        if self.val_share is not None and not 0 <= self.val_share < 1:
             raise ConfigError(f"--val-share {self.val_share:g}: must be in [0, 1).")
 
 
@@ -104,8 +106,17 @@ def job(
         num_images=len(listing),
         parts=partial(parts, listing, order, first, settings.samples_per_shard),
         make=partial(make, source=source, short_side_px=settings.short_side_px),
-        name_of=lambda number, _: listing.entry(number).name,
+        name_of=lambda number, _: printable(listing.entry(number).name),
+        found=_found(listing),
+        suspicions=listing.suspicions,
     )
+
+
+def _found(listing: Listing) -> Findings:
+    findings = Findings(account=listing.account)
+    for name, problem in listing.rejects:
+        findings.reject(name, DataError(problem))
+    return findings
 
 
 def parts(
@@ -143,7 +154,7 @@ def orders(
     if not len(val):
         # A source with a training split only is treated as if it had none.
         whole = whole if len(whole) else train
-        chosen = np.array([_goes_to_val(listing.entry(i).name, settings) for i in whole], bool)
+        chosen = _validating(listing, whole, settings.val_share)
         train, val = whole[~chosen], whole[chosen]
     if not growing and (not len(train) or not len(val)):
         raise DataError(
@@ -153,10 +164,19 @@ def orders(
     return {"train": seeds.generator(settings.seed, "prepare").permutation(train), "val": val}
 
 
-def _goes_to_val(name: str, settings: Settings) -> bool:
-    """By the name of class and file alone, so that an image stays where it is when others come."""
-    tail = "/".join(PurePosixPath(name).parts[-2:])
-    return seeds.derive(0, "val", tail) < settings.val_share * 2**63
+def _validating(
+    listing: Listing, numbers: NDArray[np.int64], share: float | None
+) -> NDArray[np.bool_]:
+    """Which of the images validate."""
+    if share is None:
+        share = validation_split.default_share(len(numbers))
+    draws = np.array([_draw(listing.entry(i).name) for i in numbers.tolist()], np.uint64)
+    return validation_split.validating(draws, listing.rows["label"][numbers], share)
+
+
+def _draw(name: str) -> int:
+    """In [0, 2^63), by the name of class and file."""
+    return seeds.derive(0, "val", "/".join(name.split("/")[-2:]))
 
 
 def make(part: Part, destination: Store, *, source: Store, short_side_px: int | None) -> PartRecord:
@@ -171,7 +191,7 @@ def make(part: Part, destination: Store, *, source: Store, short_side_px: int | 
     for number, entry in part.images:
         data = read(source, entry)
         try:
-            found = examine(data)
+            found = examine(data, convert=True)
         except DataError as error:
             findings.reject(entry.name, error)
             continue

@@ -3,7 +3,7 @@
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from alexnet.dataset.colour_statistics import ColourSums
 from alexnet.dataset.manifest import Shard
 from alexnet.errors import DataError
+from alexnet.preparation.account import Account, Kind
 from alexnet.preparation.duplicates import SEEN
 from alexnet.preparation.statistics import Findings, Reject, Thumbnail
 from alexnet.storage import documents
@@ -29,6 +30,8 @@ class PartRecord(NamedTuple):
     findings: Findings
     seen: NDArray[np.void]
     """(usable images,) of dtype `SEEN`."""
+    version: str = ""
+    """Of a shard that was there, as `Store.version` has it: of another one this tells nothing."""
 
     @property
     def num_images(self) -> int:
@@ -51,6 +54,7 @@ def read(store: Store, name: str) -> PartRecord:
             found.shard.shard() if found.shard else None,
             found.findings.findings(),
             np.frombuffer(b64decode(found.seen), SEEN),
+            found.version,
         )
     except ValueError as error:  # base64, hexadecimal digits, or a number of values
         raise READER.damaged(f"{store.url}/{name}", str(error)) from error
@@ -64,7 +68,8 @@ def write(store: Store, name: str, record: PartRecord) -> None:
     """
     shard = _Shard.of(record.shard) if record.shard else None
     seen, findings = b64encode(record.seen.tobytes()).decode(), _Findings.of(record.findings)
-    documents.write(store, name, _Part(record.split, shard, findings, seen))  # type: ignore[arg-type]
+    part = _Part(record.split, shard, findings, seen, record.version)  # type: ignore[arg-type]
+    documents.write(store, name, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,15 @@ class _Shard:
         return Shard(name=self.name, num_samples=self.num_samples, index_sha256=digest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """`Account` in what JSON has."""
+
+    found: int = 0
+    passed_over: Mapping[str, Kind] = field(default_factory=dict)
+    not_images: Mapping[str, Kind] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Findings:
     """`Findings` in what JSON has."""
@@ -97,6 +111,7 @@ class _Findings:
     colours: ColourSums
     thumbnails: tuple[tuple[str, int, str], ...]
     """As a `Thumbnail`, the JPEG in base64."""
+    account: _Account = _Account()
 
     @classmethod
     def of(cls, found: Findings) -> "_Findings":
@@ -111,6 +126,9 @@ class _Findings:
             colours=found.colours,
             thumbnails=tuple(
                 (order, label, b64encode(jpeg).decode()) for order, label, jpeg in found.thumbnails
+            ),
+            account=_Account(
+                found.account.found, found.account.passed_over, found.account.not_images
             ),
         )
 
@@ -127,6 +145,9 @@ class _Findings:
             thumbnails=[
                 Thumbnail(order, label, b64decode(jpeg)) for order, label, jpeg in self.thumbnails
             ],
+            account=Account(
+                self.account.found, dict(self.account.passed_over), dict(self.account.not_images)
+            ),
         )
 
 
@@ -137,6 +158,7 @@ class _Part:
     findings: _Findings
     seen: str
     """In base64."""
+    version: str = ""
 
 
 READER = Reader(

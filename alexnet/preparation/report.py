@@ -3,7 +3,9 @@
 import json
 from typing import Any, NamedTuple
 
+from alexnet.dataset.sample_size import least_difference, sufficiency
 from alexnet.html_page import render
+from alexnet.preparation import account
 from alexnet.preparation.duplicates import Duplicates
 from alexnet.preparation.statistics import Findings
 from alexnet.storage.store import Store
@@ -20,6 +22,8 @@ class Report(NamedTuple):
     repeated: Duplicates
     groups: list[list[str]]
     """Names of the images of `repeated.groups`."""
+    num_val: int
+    """Validation images of the whole data set, those that were there already too."""
     problems: tuple[str, ...] = ()
     """Shards that are not as they were written."""
 
@@ -27,18 +31,19 @@ class Report(NamedTuple):
         """The same as JSON has it; without the thumbnails."""
         tree = to_tree(self.found, self.classes, self.repeated)
         tree["duplicates"]["groups"] = self.groups
-        return {"problems": self.problems, **tree}
+        told = least_difference(self.num_val) if self.num_val else None
+        return {"problems": self.problems, "least_difference_in_top1": told, **tree}
 
 
-def write(store: Store, file: str, report: Report) -> None:
-    """Write a report as a page, and beside it as JSON.
+def write(store: Store, name: str, report: Report) -> str:
+    """Write a report as JSON and as a page, whose file name this returns.
 
     Raises:
         StoreError: it cannot be written.
     """
-    store.write(file, to_html(report).encode())
-    data = json.dumps(report.tree(), indent=1) + "\n"
-    store.write(file.removesuffix(".html") + ".json", data.encode())
+    store.write(f"{name}.json", (json.dumps(report.tree(), indent=1) + "\n").encode())
+    store.write(f"{name}.html", to_html(report).encode())
+    return f"{name}.html"
 
 
 def to_html(report: Report) -> str:
@@ -58,6 +63,7 @@ def to_html(report: Report) -> str:
         title=f"Data set {report.name}",
         tree=tree,
         headline=headline,
+        sufficiency=sufficiency(report.num_val) if report.num_val else "",
         groups=list(zip(repeated.kinds, report.groups, strict=True)) if report.groups else [],
         splits=splits,
         classes=[
@@ -111,6 +117,7 @@ def to_tree(findings: Findings, classes: tuple[str, ...], repeated: Duplicates) 
         },
         "formats": dict(sorted(findings.formats.items())),
         "notes": dict(sorted(findings.notes.items())),
+        "account": account.to_tree(findings.account),
         "reasons": dict(sorted(findings.reasons.items())),
         "rejects": [reject._asdict() for reject in findings.rejects],
         "short_side_px": {str(side): n for side, n in sorted(findings.short_sides.items())},

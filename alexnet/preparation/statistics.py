@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from alexnet import images
 from alexnet.dataset.colour_statistics import ColourSums
+from alexnet.dataset.sample_names import printable
 from alexnet.errors import DataError
 from alexnet.preparation import image_inspection
+from alexnet.preparation.account import Account
 from alexnet.preparation.image_inspection import Examined
 
 MAX_LISTED = 1000
@@ -58,6 +60,8 @@ class Findings:
     colours: ColourSums = field(default_factory=ColourSums)
     """Of the training split."""
     thumbnails: list[Thumbnail] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
+    """Of all that there is beside images."""
 
     @property
     def num_usable(self) -> int:
@@ -98,7 +102,7 @@ class Findings:
         """Count an image that cannot be used."""
         kind = image_inspection.reason(error)
         self.reasons[kind] += 1
-        self._list([Reject(name, kind, str(error))])
+        self._list([Reject(printable(name), kind, str(error))])
 
     def merge(self, other: "Findings") -> None:
         """Count all that another part found."""
@@ -112,6 +116,7 @@ class Findings:
         ):
             mine.update(theirs)  # type: ignore[arg-type]
         self.colours.merge(other.colours)
+        self.account.merge(other.account)
         self._list(other.rejects)
         self._show(other.thumbnails)
 
@@ -124,9 +129,11 @@ class Findings:
         total = self.num_usable + self.num_rejected
         if self.num_rejected > max_reject_share * total:
             common = ", ".join(f"{count} {kind}" for kind, count in self.reasons.most_common(3))
+            first = self.rejects[0]
             raise DataError(
                 f"{self.num_rejected} of {total} images cannot be used ({common}), more than a "
-                f"share of {max_reject_share:g}. See the report, mend them, or raise --max-rejects."
+                f"share of {max_reject_share:g}, such as {first.name}: {first.message}. See the "
+                "report, mend them, or raise --max-rejects."
             )
 
     def check_complete(self, classes: tuple[str, ...]) -> None:

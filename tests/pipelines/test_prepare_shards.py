@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from alexnet import images
 from alexnet.adapters.object_store import open_store, s3_client
 from alexnet.dataset import manifest
+from alexnet.preparation.sources.listing import SUSPICIONS
 from pipelines import prepare_shards
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("stays_connected")]
@@ -40,13 +42,40 @@ def pictures(tmp_path):
 
 
 def test_a_folder_becomes_a_data_set_on_disk(pictures, tmp_path, capsys):
-    destination = tmp_path / "shards"
+    destination = tmp_path / "my 'set'"
+    (pictures / ".DS_Store").write_bytes(b"")
     assert prepare_shards.main([str(pictures), str(destination), "--samples-per-shard", "4"]) == 0
     made = manifest.read(open_store(str(destination)))
     assert made.classes == ("cat", "dog")
     assert list(made.split("train").sizes) == [4, 4, 2]
     assert made.num_samples("val") == 4
-    assert made.digest in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "used 14, rejected 0, passed over 1 (.DS_Store 1), not images 0"
+    assert lines[2] == "4 validation images tell a difference in top-1 of 43.8% from chance"
+    assert lines[3] == f"manifest digest {made.digest}"
+    tree = json.loads((destination / f"report-{made.digest[:12]}.json").read_text())
+    assert tree["account"]["found"] == 15
+    assert f"data.url={destination}" in shlex.split(lines[-1])
+
+
+def test_what_looks_like_a_mistake_ends_it_unless_it_is_accepted(pictures, tmp_path, capfd):
+    for split in ("train", "val"):
+        (pictures / split / "owl").mkdir()
+        (pictures / split / "owl" / "1.txt").write_bytes(b"no image")
+    arguments = [str(pictures), str(tmp_path / "shards")]
+    assert prepare_shards.main(arguments) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "prepare_shards:" in line]
+    assert "train/owl/ has no image, only train/owl/1.txt" in line
+    assert not list((tmp_path / "shards").glob("*"))
+    assert "add --accept empty-class" in line
+    accepted = ["--accept", "empty-class", "--accept", "other-files"]
+    assert prepare_shards.main([*arguments, *accepted]) == 0
+
+
+def test_every_kind_of_mistake_can_be_accepted():
+    text = subprocess.check_output([sys.executable, SCRIPT, "--help"], text=True)
+    kinds, *_ = re.findall(r"--accept \{(.*?)\}", text)
+    assert kinds.split(",") == list(SUSPICIONS)
 
 
 def test_a_tar_becomes_the_same_data_set_in_s3(pictures, tmp_path, s3_env, bucket_url):
@@ -57,6 +86,22 @@ def test_a_tar_becomes_the_same_data_set_in_s3(pictures, tmp_path, s3_env, bucke
     assert prepare_shards.main([str(pictures), local]) == 0
     assert prepare_shards.main([str(tar), remote]) == 0
     assert manifest.read(open_store(local)).digest == manifest.read(open_store(remote)).digest
+
+
+def test_names_in_any_bytes_reach_the_workers_and_come_back(pictures, tmp_path, capfd):
+    cat, odd = pictures / "train" / "cat", os.fsdecode(b"caf\xe9\n.jpg")
+    (cat / "0.jpg").rename(cat / odd)
+    (cat / f"broken{odd}").write_bytes(b"")
+    for split in ("train", "val"):
+        (pictures / split / "cat").rename(pictures / split / os.fsdecode(b"c\xe4t"))
+    destination = tmp_path / os.fsdecode(b"s\xe9t")
+    assert prepare_shards.main([str(pictures), str(destination), "--max-rejects", "0.1"]) == 0
+    out = capfd.readouterr().out
+    assert "used 14, rejected 1, passed over 0, not images 0" in out
+    (report,) = destination.glob("report-*.json")
+    tree = json.loads(report.read_text())
+    assert [item["name"] for item in tree["rejects"]] == [r"train/c\xe4t/brokencaf\xe9\n.jpg"]
+    assert manifest.read(open_store(str(destination))).classes == (r"c\xe4t", "dog")
 
 
 def test_the_short_side_is_scaled(pictures, tmp_path):

@@ -1,46 +1,57 @@
 """Where images come from: the archives and folders that people have, listed without unpacking."""
 
-from pathlib import PurePosixPath
-
-from alexnet.errors import DataError
-from alexnet.preparation.sources import ilsvrc, image_folder, kaggle
-from alexnet.preparation.sources.image_folder import is_image
-from alexnet.preparation.sources.listing import Entry, Listing, Spread
+from alexnet.errors import ConfigError, DataError
+from alexnet.preparation.sources import archives, ilsvrc, image_folder, img2dataset, kaggle, shards
+from alexnet.preparation.sources.class_map import ClassMap
+from alexnet.preparation.sources.listing import Entry, Listing, Spread, contents, unpacked
+from alexnet.preparation.sources.suffixes import is_image
 from alexnet.preparation.sources.tar_scan import members
 from alexnet.storage.store import Store
 
 
-def open_source(store: Store, archive: str = "", spread: Spread = map) -> Listing:
+def open_source(
+    store: Store, archive: str = "", spread: Spread = map, classes: ClassMap | None = None
+) -> Listing:
     """List the images of a folder, or of a tar in it.
 
     Args:
         store: the folder.
         archive: file name of the tar in it; empty for the folder itself.
         spread: as the builtin `map`, for archives that can be scanned side by side.
+        classes: of WebDataset shards, in label order; None for those that are found.
 
     Raises:
         StoreError: it cannot be read.
+        ConfigError: classes are given for another source.
         DataError: nothing known is there, or it is broken.
     """
+    where = f"{store.url}/{archive}" if archive else store.url
     if archive:
-        where = f"{store.url}/{archive}"
-        files = [Entry(m.name, "", 0, archive, m.offset, m.length) for m in members(store, archive)]
+        archives.refuse_compressed(where, archive)
+        found = contents(unpacked(archive, members(store, archive)))
     else:
-        where = store.url
-        names = store.list()
-        if ilsvrc.TRAIN in names:
-            return ilsvrc.listing(store, spread)
-        files = [Entry(name, "", 0, name) for name in names]
-        if any(name.endswith(".tar") for name in names) and not any(map(is_image, names)):
-            raise DataError(
-                f"{where}: WebDataset shards are indexed where they lie. Leave out the destination."
-            )
-    if not files:
+        scanned = store.scan()
+        if any(name == ilsvrc.TRAIN for name, _ in scanned):
+            _check_no_classes(where, classes)
+            return ilsvrc.listing(store, scanned, spread)
+        found = contents((Entry(name, "", 0, name), problem) for name, problem in scanned)
+    if not found.account.found:
         raise DataError(f"{where}: nothing is here. Name a folder or tar of images.")
-    if kaggle.fits(files):
-        return kaggle.listing(where, store, files)
-    if archive and all(PurePosixPath(entry.name).suffix == ".tar" for entry in files):
-        raise DataError(
-            f"{where}: a tar of tars. Name the folder that holds {ilsvrc.TRAIN} instead."
+    names = [entry.name for entry in found.files]
+    if any(name.endswith(".tar") for name in names) and not any(map(is_image, names)):
+        ilsvrc.refuse_misplaced(where, archive, names)
+        archives.refuse_compressed(where, *names)
+        return shards.listing(store, found, spread, classes)
+    _check_no_classes(where, classes)
+    if kaggle.fits(found.files):
+        return kaggle.listing(where, store, found)
+    img2dataset.refuse(where, found.files)
+    return image_folder.listing(where, found)
+
+
+def _check_no_classes(where: str, classes: ClassMap | None) -> None:
+    if classes:
+        raise ConfigError(
+            f"{where}: no WebDataset shards, and in others the folders are the classes. Leave "
+            "--classes out."
         )
-    return image_folder.listing(where, files)

@@ -8,73 +8,137 @@ them, not the kit's own numbers.
 import io
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 
+from alexnet.dataset.sample_names import printable
 from alexnet.errors import DataError
-from alexnet.preparation.sources.image_folder import is_image
-from alexnet.preparation.sources.listing import Entry, Listing, Spread, listed
+from alexnet.preparation.sources import suspicions
+from alexnet.preparation.sources.listing import (
+    BESIDE,
+    Contents,
+    Entry,
+    Listing,
+    Spread,
+    contents,
+    listed,
+    unpacked,
+)
+from alexnet.preparation.sources.suffixes import is_image
 from alexnet.preparation.sources.tar_scan import Member, members
-from alexnet.storage.store import Store
+from alexnet.storage.store import Found, Store
 
 TRAIN = "ILSVRC2012_img_train.tar"
 VAL = "ILSVRC2012_img_val.tar"
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
+ARCHIVES = (TRAIN, VAL, DEVKIT)
 
 
-def listing(store: Store, spread: Spread = map) -> Listing:
+def refuse_misplaced(where: str, archive: str, names: Iterable[str]) -> None:
+    """Refuse tars that are the training archive or what is in it, where its folder is to be named.
+
+    Args:
+        where: what messages call the source.
+        archive: the tar that is the source; empty for a folder.
+        names: of the tars in it.
+
+    Raises:
+        DataError: they are.
+    """
+    if archive:
+        raise DataError(f"{where}: a tar of tars. Name the folder that holds {TRAIN} instead.")
+    official = next((name for name in names if name.endswith(f"/{TRAIN}")), None)
+    if official:
+        raise DataError(
+            f"{where}: {printable(official)} is the training archive of ILSVRC 2012. Name the "
+            "folder that it lies in."
+        )
+
+
+def listing(store: Store, scanned: Sequence[Found], spread: Spread = map) -> Listing:
     """The images of the archives in a folder; without the validation archive, of training alone.
 
     Args:
         store: the folder.
+        scanned: all that is in it.
         spread: scans the archives of the classes side by side.
 
     Raises:
         StoreError: it cannot be read.
         DataError: an archive is not what its name says, or the labels do not fit.
     """
-    inner = [member for member in members(store, TRAIN) if member.name.endswith(".tar")]
-    synsets = sorted(PurePosixPath(member.name).stem for member in inner)
-    if not inner or not all(re.fullmatch(r"n\d{8}", synset) for synset in synsets):
+    names = {name for name, problem in scanned if not problem}
+    beside = [(name, problem) for name, problem in scanned if name not in ARCHIVES]
+    for name, problem in scanned:
+        if problem and name in ARCHIVES:
+            raise DataError(f"{store.url}/{name}: {problem}. Put it there, or remove it.")
+    found = contents((Entry(name, "", 0, name), problem or BESIDE) for name, problem in beside)
+    inner, top = [], contents(unpacked(TRAIN, members(store, TRAIN)))
+    for entry in top.files:
+        if entry.name.endswith(".tar"):
+            inner.append(entry)
+        else:
+            top.account.not_image(entry.name)
+    top.account.found -= len(inner)  # what is in them counts
+    found.add(top)
+    synsets = sorted(PurePosixPath(entry.name).stem for entry in inner)
+    one_each = len(set(synsets)) == len(synsets) > 0
+    if not one_each or not all(re.fullmatch(r"n\d{8}", synset) for synset in synsets):
         raise DataError(
             f"{store.url}/{TRAIN}: not a tar of one tar a class, such as n01440764.tar. Is it the "
             "training archive of ILSVRC 2012?"
         )
-    names = set(store.list())
     split = "train" if VAL in names else ""
     labels = {synset: label for label, synset in enumerate(synsets)}
-    entries = [
-        entry._replace(label=labels[entry.name.split("/")[1]])
-        for found in spread(partial(_scan_class, store, split), inner)
-        for entry in found
-    ]
+    entries = []
+    for synset, part in spread(partial(_scan_class, store), inner):
+        found.add(part)
+        entries += [
+            entry._replace(name=f"train/{synset}/{entry.name}", split=split, label=labels[synset])
+            for entry in _images(part)
+        ]
     if VAL in names:
-        entries += _validation(store, labels, DEVKIT in names)
-    return listed(store.url, synsets, entries)
+        entries += _validation(store, labels, found, has_kit=DEVKIT in names)
+    others = {suffix: kind.count for suffix, kind in found.account.not_images.items()}
+    odd = suspicions.other_files(store.url, others, len(entries))
+    return listed(store.url, synsets, entries, found, odd)
 
 
-def _scan_class(store: Store, split: str, archive: Member) -> list[Entry]:
-    """Images of one class's archive inside the training archive."""
-    synset = PurePosixPath(archive.name).stem
-    found = [
-        Entry(f"train/{synset}/{image.name}", split, 0, TRAIN, image.offset, image.length)
-        for image in members(store, TRAIN, archive.offset, archive.length)
-        if is_image(image.name)
-    ]
-    if not found:
-        raise DataError(f"{store.url}/{TRAIN}: {archive.name} has no image. Copy it again.")
-    return found
+def _scan_class(store: Store, archive: Entry) -> tuple[str, Contents]:
+    """What one class's archive inside the training archive has."""
+    found = members(store, TRAIN, archive.offset, archive.length)
+    synset, part = PurePosixPath(archive.name).stem, _contents(found, TRAIN)
+    if not _images(part):
+        raise DataError(f"{store.url}/{TRAIN}: {synset}.tar has no image. Copy it again.")
+    return synset, part
 
 
-def _validation(store: Store, labels: dict[str, int], has_kit: bool) -> Iterator[Entry]:
+def _contents(found: Iterable[Member], file: str) -> Contents:
+    """What is in an archive; what is no image by its suffix is accounted for."""
+    part = contents(unpacked(file, found))
+    for entry in part.files:
+        if not is_image(entry.name):
+            part.account.not_image(entry.name)
+    return part
+
+
+def _images(found: Contents) -> list[Entry]:
+    return [entry for entry in found.files if is_image(entry.name)]
+
+
+def _validation(
+    store: Store, labels: dict[str, int], found: Contents, *, has_kit: bool
+) -> Iterator[Entry]:
     if not has_kit:
         raise DataError(
             f"{store.url}: {VAL} without {DEVKIT}, which has its labels. Put it beside, or move "
             f"{VAL} away."
         )
     truth = ground_truth(store)
-    images = sorted(member for member in members(store, VAL) if is_image(member.name))
+    part = _contents(members(store, VAL), VAL)
+    found.add(part)
+    images = sorted(_images(part))
     if len(images) != len(truth):
         raise DataError(
             f"{store.url}/{VAL}: {len(images)} images, and {DEVKIT} has labels of {len(truth)}. "
@@ -87,7 +151,7 @@ def _validation(store: Store, labels: dict[str, int], has_kit: bool) -> Iterator
                 "images of. Take both from the same release."
             )
         name = f"val/{synset}/{PurePosixPath(image.name).name}"
-        yield Entry(name, "val", labels[synset], VAL, image.offset, image.length)
+        yield image._replace(name=name, split="val", label=labels[synset])
 
 
 def ground_truth(store: Store) -> list[str]:

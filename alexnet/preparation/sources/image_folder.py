@@ -1,76 +1,131 @@
 """Images laid out as `split/class/image` or `class/image`, as torchvision's `ImageFolder` has them.
 
-Classes get their labels in alphabetical order, as there.
+Classes get their labels in alphabetical order, as there. Folders around everything, and folders
+that are the same in every class, as in `train/CLASS/images`, do no harm.
 """
 
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from functools import partial
 
 from alexnet.errors import DataError
-from alexnet.preparation.sources.listing import Entry, Listing, listed
+from alexnet.preparation.account import line, suffix_of
+from alexnet.preparation.sources import suspicions
+from alexnet.preparation.sources.folder_layout import Layout, Place, folder_of, parts, text
+from alexnet.preparation.sources.listing import Contents, Entry, Listing, listed
+from alexnet.preparation.sources.split_names import TEST_RULE, resembled
+from alexnet.preparation.sources.suffixes import is_image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
-"""Files that count as images, in any case; others are passed over."""
+NO_CLASS = "in no folder of a class"
 
 
-def listing(where: str, files: Iterable[Entry]) -> Listing:
+def listing(where: str, found: Contents) -> Listing:
     """The images among the files of a folder or a tar.
 
     Args:
         where: what messages call it.
-        files: all files with their paths as names; split and label are not set yet.
+        found: all that is in it.
 
     Raises:
-        DataError: no image is where one should be, or the splits' classes differ.
+        DataError: no image is where one should be, it cannot be told which folders are the classes,
+            or the splits' classes differ.
     """
-    images = [entry for entry in files if is_image(entry.name)]
-    split = [entry for entry in images if PurePosixPath(entry.name).parts[-3:-2] in _SPLITS]
-    entries = split or [entry for entry in images if len(PurePosixPath(entry.name).parts) > 1]
+    images, others = [], list[str]()
+    for entry in found.files:
+        if is_image(entry.name):
+            images.append(entry)
+        else:
+            found.account.not_image(entry.name)
+            others.append(entry.name)
+    layout = Layout(where, {folder_of(entry.name) for entry in images})
+    entries: list[tuple[Place, Entry]] = []
+    for entry in images:
+        place = layout.place(folder_of(entry.name))
+        if place.split == "test":
+            found.account.pass_over(TEST_RULE, entry.name)
+        elif not place.label:
+            found.rejects.append((entry.name, NO_CLASS))
+        else:
+            name = f"{place.split}/{place.label}/{parts(entry.name)[-1]}".lstrip("/")
+            entries.append((place, entry._replace(name=name, split=place.split)))
+    odd = list(suspicions.archives(where, others))
     if not entries:
+        if odd:
+            raise DataError(odd[0].message)
+        here = line(found.account, 0, len(found.rejects))
         raise DataError(
-            f"{where}: no image in a folder of its class. Expected train/CLASS/IMAGE and "
+            f"{where}: no image in a folder of its class ({here}). Expected train/CLASS/IMAGE and "
             "val/CLASS/IMAGE, or CLASS/IMAGE."
         )
-    classes = _classes(where, entries) if split else {_class(entry) for entry in entries}
-    labels = {name: label for label, name in enumerate(sorted(classes))}
-    parts = 3 if split else 2  # one folder around everything does no harm
+    places = {place for place, _ in entries}
+    classes = sorted(_classes(where, layout, places))
+    labels = {name: label for label, name in enumerate(classes)}
+    odd += [
+        *suspicions.lost_classes(where, layout, places, found, others),
+        *suspicions.other_files(where, _beside(layout, others), len(entries)),
+        *suspicions.repeated_links(where, found),
+        *suspicions.alike(where, classes),
+    ]
     return listed(
         where,
-        sorted(classes),
-        (
-            entry._replace(
-                name="/".join(PurePosixPath(entry.name).parts[-parts:]),
-                split=PurePosixPath(entry.name).parts[-3] if split else "",
-                label=labels[_class(entry)],
-            )
-            for entry in entries
-        ),
+        classes,
+        (entry._replace(label=labels[place.label]) for place, entry in entries),
+        found,
+        odd,
     )
 
 
-_SPLITS = (("train",), ("val",))
+def _beside(layout: Layout, others: list[str]) -> Counter[str]:
+    """Files that are no images by suffix: those in the folders of classes, or in other folders.
+
+    A few words about the data set lie where the folders do, and are not counted.
+    """
+    folders = ((suffix_of(name), folder_of(name)) for name in others)
+    return Counter(
+        suffix
+        for suffix, folder in folders
+        if len(folder) >= layout.depth and layout.place(folder).split != "test"
+    )
 
 
-def is_image(name: str) -> bool:
-    """Whether a file counts as an image, by its name."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def _class(entry: Entry) -> str:
-    return PurePosixPath(entry.name).parts[-2]
-
-
-def _classes(where: str, entries: list[Entry]) -> set[str]:
+def _classes(where: str, layout: Layout, places: Collection[Place]) -> set[str]:
     """Classes of all splits, which must be the same."""
-    found: dict[str, set[str]] = {}
-    for entry in entries:
-        found.setdefault(PurePosixPath(entry.name).parts[-3], set()).add(_class(entry))
-    train, val = found.get("train", set()), found.get("val", set())
+    found: dict[str, set[str]] = defaultdict(set)
+    for place in places:
+        found[place.split].add(place.label)
+    if "" in found:
+        _refuse_splits(where, found[""])
+        return found[""]
+    for root, split in layout.splits.items():
+        if split not in found and split != "test":
+            raise DataError(
+                f"{where}: images lie in {text(root)} without a folder of their class. Expected "
+                f"{text(root)}CLASS/IMAGE: put them into such folders, or move {text(root)} away."
+            )
+    train, val = found["train"], found["val"]
     if not train:
-        raise DataError(f"{where}: no image under train/CLASS/. Expected train/CLASS/IMAGE.")
-    if val and train != val:
         raise DataError(
-            f"{where}: class {min(train ^ val)!r} has images in one of train/ and val/ only. Add "
-            "some, or remove it."
+            f"{where}: no image under train/CLASS/, only in {text(min(layout.splits))} and the "
+            "like. Expected train/CLASS/IMAGE."
+        )
+    unknown = min(val - train, default=None)
+    if unknown is not None:
+        near = next(filter(partial(suspicions.look_alike, unknown), sorted(train)), min(train))
+        raise DataError(
+            f"{where}: class {unknown!a} has images in one of train/ and val/ only: val/ has "
+            f"{len(val)} classes, and train/ has {len(train)}, such as {near!a}. Put the images "
+            "into folders of the same classes, or move val/ away."
         )
     return train
+
+
+def _refuse_splits(where: str, classes: Collection[str]) -> None:
+    """Refuse folders of images that are splits by their names rather than classes."""
+    splits = {resembled(name) for name in classes}
+    if "" not in splits or len(splits - {""}) > 1:
+        names = sorted(filter(resembled, classes))
+        raise DataError(
+            f"{where}: {', '.join(names)} are names of splits, and images lie in them without a "
+            "folder of their class. Expected train/CLASS/IMAGE; if they are classes, move all of "
+            "them into a folder train/."
+        )

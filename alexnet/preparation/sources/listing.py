@@ -1,18 +1,24 @@
 """The images of a source as a table: about 60 bytes and its name for each, whatever its size."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.errors import DataError
-from alexnet.storage.store import Store
+from alexnet.preparation.account import Account
+from alexnet.preparation.sources import passed_over
+from alexnet.preparation.sources.tar_scan import Member, path_of
+from alexnet.storage.store import EMPTY, LISTED, LOOP, NO_FILE, Store
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Like the builtin `map`, but in any order and maybe on many machines."""
+
+BYTES = ("utf-8", "surrogateescape")
+"""Names of files are bytes, and need not be UTF-8 (PEP 383)."""
 
 SPLITS = ("", "train", "val")
 """An image whose source has no validation split is in the first."""
@@ -35,6 +41,87 @@ class Entry(NamedTuple):
     offset: int = 0
     length: int | None = None
     """None: to the end of the file."""
+
+
+class Contents(NamedTuple):
+    """What a folder or an archive has, before a layout is seen in it."""
+
+    files: list[Entry]
+    """Whose names no rule passes over; split and label are not set yet."""
+    others: set[str]
+    """Folders that something else lies in, or nothing; links to folders too."""
+    rejects: list[tuple[str, str]]
+    """Name of what cannot be read, and why."""
+    account: Account
+
+    def add(self, other: "Contents") -> None:
+        """All but the files of another archive too."""
+        self.rejects.extend(other.rejects)
+        self.account.merge(other.account)
+
+
+def contents(items: Iterable[tuple[Entry, str]]) -> Contents:
+    """Sort out what no layout needs to look at.
+
+    Args:
+        items: all that is there, and why it is no file that can be read, as `Found.problem` has it.
+    """
+    found = Contents([], set(), [], Account())
+    for entry, problem in items:
+        if problem == EMPTY:
+            found.others.add(entry.name)
+            continue
+        found.account.found += 1
+        rule, outside = passed_over.rule(entry.name)
+        if rule:
+            found.account.pass_over(rule, entry.name)
+            found.others.add(outside)
+        elif problem in PASSED_OVER:
+            found.account.pass_over(problem, entry.name)
+        elif problem:
+            found.rejects.append((entry.name, problem))
+        else:
+            found.files.append(entry)
+    return found
+
+
+def unpacked(archive: str, found: Iterable[Member]) -> Iterator[tuple[Entry, str]]:
+    """For `contents`: the members that would be there if a tar were unpacked; the others, with why.
+
+    Args:
+        archive: file in the store that the tar is, or is in.
+        found: its members in order.
+    """
+    last: dict[str, Member] = {}
+    for member in found:
+        path = path_of(member.name)
+        before = last.get(path)
+        if before and before.problem != EMPTY:
+            yield Entry(path, "", 0, archive), REPLACED
+        last[path] = member
+    for path, member in last.items():
+        yield Entry(path, "", 0, archive, member.offset, member.length), member.problem
+
+
+REPLACED = "replaced by a later member"
+"""Rule for what unpacking a tar would write over."""
+
+BESIDE = "beside the archives"
+"""Rule for the other files in a folder of ILSVRC 2012's archives, such as what was unpacked."""
+
+PASSED_OVER = (LISTED, LOOP, NO_FILE, REPLACED, BESIDE)
+"""Problems that are no reason to count a file as rejected."""
+
+
+class Suspicion(NamedTuple):
+    """What suggests a mistake in a source, though it can be prepared."""
+
+    kind: str
+    """By which it can be accepted; one of `SUSPICIONS`."""
+    message: str
+
+
+SUSPICIONS = ("empty-class", "other-files", "alike-classes", "repeated-link", "archive")
 
 
 def read(store: Store, entry: Entry) -> bytes:
@@ -60,6 +147,11 @@ class Listing:
     names: bytes
     name_ends: NDArray[np.int64]
     """(images,): where each name ends in `names`."""
+    account: Account = field(default_factory=Account)
+    """Of all that the source has."""
+    rejects: tuple[tuple[str, str], ...] = ()
+    """Name of what cannot be read, and why; what is in `rows` is not looked at yet."""
+    suspicions: tuple[Suspicion, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +161,7 @@ class Listing:
         file, offset, length, label, split = self.rows[number].item()
         begin = int(self.name_ends[number - 1]) if number else 0
         return Entry(
-            name=self.names[begin : int(self.name_ends[number])].decode(),
+            name=self.names[begin : int(self.name_ends[number])].decode(*BYTES),
             split=SPLITS[split],
             label=label,
             file=self.files[file],
@@ -102,14 +194,20 @@ class Listing:
         """SHA-256 (hex) of which images there are, where, and what they show."""
         digest = hashlib.sha256()
         for part in (*self.classes, *self.files):
-            digest.update(part.encode() + b"\0")
+            digest.update(part.encode(*BYTES) + b"\0")
         for column in (self.rows, self.names, self.name_ends):
             digest.update(column if isinstance(column, bytes) else column.tobytes())
         return digest.hexdigest()
 
 
-def listed(where: str, classes: Sequence[str], entries: Iterable[Entry]) -> Listing:
-    """A listing of entries that come in any order."""
+def listed(
+    where: str,
+    classes: Sequence[str],
+    entries: Iterable[Entry],
+    found: Contents,
+    suspicions: Iterable[Suspicion] = (),
+) -> Listing:
+    """A listing of entries that come in any order, from all that was found."""
     files: dict[str, int] = {}
     rows: list[tuple[int, ...]] = []
     names: list[bytes] = []
@@ -117,9 +215,20 @@ def listed(where: str, classes: Sequence[str], entries: Iterable[Entry]) -> List
         file = files.setdefault(entry.file, len(files))
         length = -1 if entry.length is None else entry.length
         rows.append((file, entry.offset, length, entry.label, SPLITS.index(entry.split)))
-        names.append(entry.name.encode())
+        names.append(entry.name.encode(*BYTES))
     order = sorted(range(len(names)), key=names.__getitem__)
     table = np.array(rows, ENTRY)[order] if rows else np.zeros(0, ENTRY)
     ordered = [names[i] for i in order]
     ends = np.cumsum([len(name) for name in ordered], dtype=np.int64)
-    return Listing(where, tuple(classes), tuple(files), table, b"".join(ordered), ends)
+    found.account.check(where, len(names) + len(found.rejects))
+    return Listing(
+        where,
+        tuple(classes),
+        tuple(files),
+        table,
+        b"".join(ordered),
+        ends,
+        found.account,
+        tuple(found.rejects),
+        tuple(suspicions),
+    )

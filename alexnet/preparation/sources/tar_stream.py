@@ -3,11 +3,11 @@
 import hashlib
 import tarfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alexnet.dataset.shard_reader import PIECE_BYTES
-from alexnet.preparation.sources.tar_scan import Extent
-from alexnet.storage.store import Store
+from alexnet.preparation.sources.tar_scan import END, Extent, headers, problem
+from alexnet.storage.store import EMPTY, Store
 
 SLICE_BYTES = 2**16
 """Of a piece, given to `tarfile` at once: it copies what is left of a slice with every read."""
@@ -17,14 +17,16 @@ MAX_MEMBER_BYTES = 2**28
 
 
 class Content(NamedTuple):
-    """A regular file inside a tar."""
+    """A file inside a tar; or something else, but no folder."""
 
     name: str
     offset: int
     """Of its first byte in the tar."""
     length: int
     data: bytes | None
-    """None if it is larger than `MAX_MEMBER_BYTES`."""
+    """None if it is larger than `MAX_MEMBER_BYTES`, or has a problem."""
+    problem: str = ""
+    """Why it is no file whose bytes lie in one piece, as `tar_scan.problem` has it."""
 
 
 class Walk:
@@ -39,7 +41,7 @@ class Walk:
         self._piece, self._used = b"", 0
 
     def __iter__(self) -> Iterator[Content]:
-        """Regular files in the order of the tar.
+        """Members in the order of the tar; without the folders.
 
         Raises:
             StoreError: it cannot be read.
@@ -47,15 +49,16 @@ class Walk:
         """
         with (
             self._extent.explained(),
-            tarfile.open(fileobj=self, mode="r|", bufsize=SLICE_BYTES) as tar,  # type: ignore[call-overload]
+            tarfile.open(  # type: ignore[call-overload]
+                fileobj=self, mode="r|", bufsize=SLICE_BYTES, encoding="utf-8"
+            ) as tar,
         ):
-            for member in tar:
-                if member.isfile():
-                    small = member.size <= MAX_MEMBER_BYTES
-                    file = tar.extractfile(member) if small else None
-                    data = file.read() if file else None
-                    yield Content(member.name, member.offset_data, member.size, data)
-                tar.members.clear()  # it would keep all of them
+            for member in headers(tar, self.num_bytes):
+                why = problem(member)
+                if why != EMPTY:
+                    small = member.size <= MAX_MEMBER_BYTES and not why
+                    data = _content(tar.fileobj, member) if small else None
+                    yield Content(member.name, member.offset_data, member.size, data, why)
             end = tar.offset
         self._extent.check_end(end)
         while self.read(PIECE_BYTES):
@@ -73,3 +76,12 @@ class Walk:
         data = self._piece[self._used : self._used + count]
         self._used += len(data)
         return data
+
+
+def _content(stream: Any, member: tarfile.TarInfo) -> bytes:
+    """What `TarFile.extractfile` reads, without the two file objects that it makes for each."""
+    stream.seek(member.offset_data)
+    data: bytes = stream.read(member.size)
+    if len(data) != member.size:
+        raise tarfile.ReadError(END)
+    return data

@@ -1,39 +1,51 @@
 """WebDataset shards that others have written: tars in which neighbours with one key are a sample.
 
-A sample is an image (`.jpg`, `.jpeg` or `.png`) and its class: the text of `.cls`, or `label`,
-`cls` or `class` in `.json`, or, where there is neither, the folder of the image or its name before
-the first `_`, if a class has that name. A class is a name or a number.
-https://github.com/webdataset/webdataset describes the format.
+The key is the name up to the first dot behind the last slash, the suffix is the rest. A sample is
+an image (`.jpg` and other suffixes of `suffixes.DECODED`) and its class: the text of `.cls`, or
+`label`, `cls` or `class` in `.json`, or, where there is neither, the folder of the image or its
+name before the first `_`, if a class has that name. A class is a name or a number.
+https://github.com/webdataset/webdataset describes the format; what its reader takes for a sample is
+one here too, or the shard is refused.
 """
 
+import codecs
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from alexnet import seeds
-from alexnet.errors import ConfigError, DataError
-from alexnet.preparation.sources.listing import Spread
-from alexnet.preparation.sources.tar_stream import Content, Walk
-from alexnet.storage.store import Store
-
-IMAGES = (".jpg", ".jpeg", ".png")
+from alexnet.dataset.sample_names import printable
+from alexnet.errors import DataError
+from alexnet.preparation.account import Account
+from alexnet.preparation.sources import passed_over
+from alexnet.preparation.sources.listing import BYTES
+from alexnet.preparation.sources.suffixes import DECODED, is_image
+from alexnet.preparation.sources.tar_stream import MAX_MEMBER_BYTES, Content, Walk
+from alexnet.storage.store import NO_FILE
 
 FIELDS = ("label", "cls", "class")
 """Where a class may be in `.json`, in order of preference."""
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-}
-"""Words in a shard's name that tell its split; a shard with `test` in it is passed over."""
+METADATA = "metadata of WebDataset"
+"""Rule for members that its reader passes over: `__name__`, and what lies in such a folder."""
+
+MAX_SHOWN = 80
+"""Characters of a label in a message."""
+
+RESERVED = (".__key__", ".__url__", ".__bad__", ".__local_path__")
+"""Suffixes that its reader uses in a sample for itself."""
+
+EMPTY_SHARD = "a shard without files"
+"""Rule for a tar in which there are folders at most."""
+
+_METADATA = re.compile(r"__[^/]*__(?:$|/)")
+
+_KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)$")
+"""The reader's own expression."""
+
+OTHER_IMAGE = "another image of a sample"
+"""Rule for what lies beside the image that is used, such as `.seg.png`."""
 
 
 class RawSample(NamedTuple):
@@ -44,7 +56,10 @@ class RawSample(NamedTuple):
     key: str
     image: Content | None
     label: str | None
-    """As it is written there; None if there is none."""
+    """As it is written there, a whole number without `+` and `.0`; None if there is none. What is
+    neither a name nor a number in `.json` is here as JSON."""
+    images: tuple[str, ...] = ()
+    """Names of the images that the sample has, where none is the one to use."""
 
     @property
     def offset(self) -> int:
@@ -52,185 +67,169 @@ class RawSample(NamedTuple):
         return self.image.offset if self.image else 0
 
 
-@dataclass(frozen=True, slots=True)
-class ClassMap:
-    """Class names in label order."""
+def samples(walk: Walk, account: Account | None = None) -> Iterator[RawSample]:
+    """The samples of a tar that have an image or a label.
 
-    names: tuple[str, ...]
-
-    def label(self, sample: RawSample) -> int | None:
-        """Label of a sample; None if it has none.
-
-        Raises:
-            DataError: it is not a class.
-        """
-        if sample.label is None:
-            path = PurePosixPath(sample.key)
-            known = (name for name in (path.parent.name, path.name.partition("_")[0]))
-            return next((self.names.index(name) for name in known if name in self.names), None)
-        if sample.label in self.names:
-            return self.names.index(sample.label)
-        if sample.label.isdecimal() and int(sample.label) < len(self.names):
-            return int(sample.label)
-        raise DataError(
-            f"{sample.where}: class {sample.label!r} is not one of the {len(self.names)} classes. "
-            "Name the classes that the shards have with --classes."
-        )
-
-
-def samples(walk: Walk) -> Iterator[RawSample]:
-    """The samples of a tar.
+    Args:
+        walk: over the tar.
+        account: counts the members but the images of the samples: `image`, else `images`; of a
+            sample with neither the first member counts as one.
 
     Raises:
         StoreError: it cannot be read.
-        DataError: it is no whole tar, or a `.json` member is not JSON.
+        DataError: it is no whole tar, WebDataset's reader would take it otherwise, or a `.json`
+            member is not JSON.
     """
-    named = ((*_split_name(member.name), member) for member in walk)
-    for key, group in groupby(named, key=lambda item: item[0]):
-        found = {suffix: member for _, suffix, member in group}
-        image = next((found[suffix] for suffix in IMAGES if suffix in found), None)
-        label = None
-        if ".cls" in found:
-            label = (found[".cls"].data or b"").decode(errors="replace").strip()
-        elif ".json" in found:
-            label = _label_in_json(walk.where, found[".json"])
-        if image or label is not None:
-            yield RawSample(f"{walk.where}: {key}", key, image, label)
+    account = account or Account()
+    keys: set[str] = set()
+    for key, group in groupby(_named(walk, account), key=lambda item: item[0]):
+        found: dict[str, Content] = {}
+        for _, suffix, member in group:
+            if suffix in RESERVED:
+                raise DataError(
+                    f"{walk.where}: {printable(member.name)}: WebDataset's reader uses {suffix} "
+                    "for itself. Rename it."
+                )
+            if suffix in found:
+                raise DataError(
+                    f"{walk.where}: sample {printable(key)!r} has {printable(suffix)} twice, "
+                    "which WebDataset's reader refuses too. Give each sample a key of its own."
+                )
+            found[suffix] = member
+        sample = _sample(walk.where, key, found, account)
+        if not sample:
+            continue
+        if key in keys and not (sample.image and sample.label is not None):
+            raise DataError(
+                f"{walk.where}: the parts of sample {printable(key)!r} are not next to each other, "
+                "so WebDataset's reader takes them for two. Write the tar with --sort=name."
+            )
+        keys.add(key)
+        yield sample
 
 
-def _split_name(name: str) -> tuple[str, str]:
-    """Key and suffix of a member: the name is cut at the first dot behind the last slash."""
-    folder, slash, base = name.rpartition("/")
-    stem, dot, suffix = base.partition(".")
-    return f"{folder}{slash}{stem}", f"{dot}{suffix}".lower()
+def _named(walk: Walk, account: Account) -> Iterator[tuple[str, str, Content]]:
+    """Key, suffix and member of all that WebDataset's reader looks at."""
+    for member in walk:
+        account.found += 1
+        key, suffix = split_name(member.name)
+        if member.problem == NO_FILE:
+            account.pass_over(NO_FILE, member.name)
+        elif _METADATA.match(member.name):
+            account.pass_over(METADATA, member.name)
+        elif key is None:
+            _other(member.name, passed_over.rule(member.name)[0], account)
+        elif member.problem:
+            raise DataError(
+                f"{walk.where}: {printable(member.name)} is {member.problem}. Write the tar from "
+                "files, with --dereference and --hard-dereference, and without --sparse."
+            )
+        else:
+            yield key, suffix, member
+
+
+def _other(name: str, rule: str, account: Account) -> None:
+    if rule:
+        account.pass_over(rule, name)
+    else:
+        account.not_image(name)
+
+
+def _sample(where: str, key: str, found: dict[str, Content], account: Account) -> RawSample | None:
+    """What the members are; all but the images are accounted for."""
+    image = next((found[suffix] for suffix in DECODED if suffix in found), None)
+    label = _label(where, found)
+    images, others = list[str](), list[tuple[str, str]]()
+    for suffix, member in found.items():
+        if member is not image:
+            rule, _ = passed_over.rule(member.name)
+            if is_image(suffix) and not rule:
+                images.append(member.name)
+            else:
+                others.append((member.name, rule))
+    if image:
+        others += [(name, OTHER_IMAGE) for name in images]
+        images = []
+    elif not images and label is not None:
+        images = [others.pop(0)[0]]
+    for name, rule in others:
+        _other(name, rule, account)
+    if not image and not images:
+        return None
+    return RawSample(f"{where}: {printable(key)}", key, image, label, tuple(images))
+
+
+def _label(where: str, found: dict[str, Content]) -> str | None:
+    if ".cls" in found:
+        return _whole(_text(found[".cls"]))
+    return _label_in_json(where, found[".json"]) if ".json" in found else None
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Key and suffix of a member; no key for what WebDataset's reader passes over.
+
+    The name is cut at the first dot behind the last slash. Where nothing lies between the two, the
+    reader takes the folder for the key, if its name has no dot.
+    """
+    found = _KEY.match(name)
+    return (found[1], f".{found[2].lower()}") if found else (None, "")
+
+
+def _text(member: Content) -> str:
+    return printable((member.data or b"").removeprefix(codecs.BOM_UTF8).decode(*BYTES).strip())
+
+
+def _whole(label: str) -> str:
+    """A whole number as its digits, for other tools write `3.0`; another label as it is."""
+    found = re.fullmatch(r"\+?(-?)0*([0-9]+)(?:\.0*)?", label)
+    return f"{found[1]}{found[2]}" if found else label
 
 
 def _label_in_json(where: str, member: Content) -> str | None:
     try:
         tree = json.loads(member.data or b"")
-    except ValueError as error:
-        raise DataError(f"{where}: {member.name}: not JSON: {error}. Mend the shard.") from error
-    found = (tree[field] for field in FIELDS if field in tree) if isinstance(tree, dict) else ()
-    label = next(iter(found), None)
-    return str(label) if isinstance(label, str | int) and not isinstance(label, bool) else None
-
-
-def shards(
-    where: str, names: Iterable[str], val_share: float, *, growing: bool = False
-) -> dict[str, list[str]]:
-    """The tars among the files of a folder, by split, in order of their names.
-
-    The split is told by the words of the names. If no shard says `val`, whole shards become the
-    validation split, chosen by a hash of their names, so that more shards change none's split.
-
-    Args:
-        where: what messages call the folder.
-        names: of its files.
-        val_share: share of the shards for validation where none is named so.
-        growing: whether they come to a data set that has both splits.
-
-    Raises:
-        DataError: a split would be empty, or a name does not tell where others do.
-    """
-    found: dict[str, list[str]] = {"train": [], "val": []}
-    silent = []
-    for name in sorted(name for name in names if name.endswith(".tar")):
-        words = re.split(r"[^a-z]+", name.lower())
-        split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
-        if split:
-            found[split].append(name)
-        elif "test" not in words:
-            silent.append(name)
-    if silent and (found["train"] or found["val"]):
+    except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{where}: {silent[0]}: the name says neither train nor val, as others' do. Name it "
-            "so, or move it away."
+            f"{where}: {printable(member.name)}: not JSON: {error}. Mend the shard."
+        ) from error
+    found = [tree[field] for field in FIELDS if field in tree] if isinstance(tree, dict) else []
+    if not found:
+        return None
+    text = found[0] if isinstance(found[0], str) else json.dumps(found[0])
+    return _whole(printable(text.strip()))
+
+
+def usable(sample: RawSample, label: int | None) -> tuple[Content, int]:
+    """The image of a sample whose label was looked up, and the label.
+
+    Raises:
+        DataError: it has none, or one that is too large.
+    """
+    if sample.image is None:
+        raise DataError(
+            f"a sample without an image: sample {printable(sample.key)!r} has no "
+            f"{', '.join(DECODED)}, where the suffix is what follows the first dot"
         )
-    if not found["val"]:
-        train, val = _divide(silent or found["train"], val_share, growing=growing)
-        found = {"train": train, "val": val}
-    for split, chosen in found.items():
-        if not chosen and not growing:
-            raise DataError(
-                f"{where}: no shard for the {split!r} split. Shards with train and val in their "
-                "names are needed, or two shards at least."
-            )
-    return found
+    if label is None:
+        raise DataError(
+            f"a sample without a class: its label is {shown(sample.label)}"
+            if sample.label is not None
+            else "a sample without .cls, .json or the name of a class"
+        )
+    if sample.image.data is None:
+        raise DataError(
+            f"a file of {sample.image.length} bytes: must have at most {MAX_MEMBER_BYTES}"
+        )
+    return sample.image, label
 
 
-def _divide(names: list[str], val_share: float, *, growing: bool) -> tuple[list[str], list[str]]:
-    draws = {name: seeds.derive(0, "val", PurePosixPath(name).name) for name in names}
-    limit = val_share * 2**63
-    if not growing and len(names) > 1:
-        # Neither split may be empty: the smallest draw goes there in any case, the largest never.
-        limit = min(max(limit, min(draws.values()) + 1), max(draws.values()))
-    train = [name for name in names if draws[name] >= limit]
-    return train, [name for name in names if draws[name] < limit]
+def shown(label: str) -> str:
+    """A label in quotes; the beginning of a long one, which is a text that is no label."""
+    return repr(label if len(label) <= MAX_SHOWN else f"{label[:MAX_SHOWN]}...")
 
 
-def find_classes(store: Store, names: Sequence[str], spread: Spread) -> ClassMap:
-    """The classes that the shards name; reads all of them once.
-
-    Numbers are their own names; other names are sorted.
-
-    Raises:
-        StoreError: a shard cannot be read.
-        DataError: a sample has no class, or a number is missing.
-    """
-    found: set[str] = set()
-    for labels in spread(_Labels(store), names):
-        found |= labels
-    if all(label.isdecimal() for label in found):
-        missing = sorted(set(range(len(found))) - {int(label) for label in found})
-        if missing:
-            raise DataError(
-                f"{store.url}: {len(found)} classes, but no image of class {missing[0]}. Name the "
-                "classes in label order with --classes."
-            )
-        return ClassMap(tuple(map(str, range(len(found)))))
-    return ClassMap(tuple(sorted(found)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """The classes in a shard."""
-
-    store: Store
-
-    def __call__(self, name: str) -> set[str]:
-        labels = set()
-        for sample in samples(Walk(self.store, name)):
-            if sample.label is None:
-                raise DataError(
-                    f"{sample.where} has no .cls and no .json with a "
-                    "label. Name the classes with --classes if folders or names tell them."
-                )
-            labels.add(sample.label)
-        return labels
-
-
-def read_class_map(path: Path) -> ClassMap:
-    """The classes in a file: a line each, or a JSON list, or a JSON object of names and labels.
-
-    Raises:
-        ConfigError: it is none of these, names a class twice, or labels have gaps.
-    """
-    try:
-        text = path.read_text()
-        is_json = text.lstrip()[:1] in ("[", "{")
-        tree: Any = json.loads(text) if is_json else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--classes {path}: cannot be read: {error}. Mend it.") from error
-    if isinstance(tree, dict):
-        if sorted(map(str, tree.values())) != sorted(map(str, range(len(tree)))):
-            raise ConfigError(
-                f"--classes {path}: labels must be the numbers from 0 to {len(tree) - 1}."
-            )
-        tree = sorted(tree, key=lambda name: int(tree[name]))
-    names = tuple(str(name).strip() for name in tree if str(name).strip())
-    if not names:
-        raise ConfigError(f"--classes {path}: no class. Write one name a line, in label order.")
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ConfigError(f"--classes {path}: class {name!r} is there {count} times.")
-    return ClassMap(names)
+def count_empty(name: str, account: Account) -> None:
+    """Count a tar without files, which no sample accounts for, as passed over itself."""
+    if not account.found:
+        account.found = 1
+        account.pass_over(EMPTY_SHARD, name)

@@ -43,7 +43,10 @@ def page():
     classes = (EVIL, "dog")
     repeated = Duplicates(1, 0, 0, [[0, 1]], ["repeated"])
     groups = [[f"{EVIL}-one", f"{EVIL}-two"]]
-    return Page(to_html(Report(EVIL, classes, found, repeated, groups, (f"{EVIL} is altered",))))
+    found.account.pass_over("hidden", f".{EVIL}")
+    found.account.not_image("1.<b>")
+    problems = (f"{EVIL} is altered",)
+    return Page(to_html(Report(EVIL, classes, found, repeated, groups, 1000, problems)))
 
 
 def test_names_from_the_data_are_text(page):
@@ -54,6 +57,15 @@ def test_names_from_the_data_are_text(page):
 def test_nothing_is_loaded_from_elsewhere(page):
     assert page.addresses
     assert all(address.startswith("data:image/jpeg;base64,") for address in page.addresses)
+
+
+def test_what_is_no_image_is_listed_with_its_rule_or_suffix(page):
+    listed = {f".{EVIL}", "passed over: hidden", "1.<b>", "by suffix: another suffix"}
+    assert listed <= set(page.words)
+
+
+def test_it_says_what_its_validation_images_can_tell(page):
+    assert "1,000 validation images tell a difference in top-1 of 2.8% from chance." in page.words
 
 
 def test_every_reject_class_repetition_and_problem_is_listed(page):

@@ -11,6 +11,7 @@ from torchvision.datasets.imagenet import parse_devkit_archive
 from alexnet.adapters.object_store import open_store
 from alexnet.errors import DataError
 from alexnet.preparation import sources
+from alexnet.preparation.account import line
 from alexnet.preparation.sources import ilsvrc
 from alexnet.preparation.sources.listing import read
 from tests.tars import tar_of
@@ -127,6 +128,7 @@ def test_in_s3_it_is_the_same_listing(folder, bucket_url):
 @pytest.mark.parametrize(
     ("file", "data", "message"),
     [
+        (ilsvrc.TRAIN, tar_of([(f"{i}/n01440764.tar", b"") for i in "ab"]), "not a tar of one"),
         (ilsvrc.TRAIN, val_archive(), "not a tar of one tar a class"),
         (ilsvrc.TRAIN, train_archive(SYNSETS[:2]), "of class n02979186, which .* has no images"),
         (ilsvrc.TRAIN, tar_of([("n01440764.tar", tar_of([]))]), "n01440764.tar has no image"),
@@ -142,3 +144,27 @@ def test_what_does_not_fit_is_named(folder, file, data, message):
         (folder / file).write_bytes(data)
     with pytest.raises(DataError, match=message):
         sources.open_source(open_store(str(folder)))
+
+
+@pytest.mark.parametrize("file", ilsvrc.ARCHIVES)
+def test_an_archive_that_is_a_link_to_nowhere_is_named(folder, file):
+    (folder / file).unlink()
+    (folder / file).symlink_to("nowhere")
+    with pytest.raises(DataError, match=rf"{file}: a link without its target\. Put it there"):
+        sources.open_source(open_store(str(folder)))
+
+
+def test_what_is_no_image_in_the_archives_is_accounted_for(folder):
+    files = [
+        (f"{synset}.tar", tar_of([(f"{synset}_1.JPEG", b"1"), ("x.txt", b"")]))
+        for synset in SYNSETS
+    ]
+    (folder / ilsvrc.TRAIN).write_bytes(tar_of([*files, ("README", b""), ("._n01440764.tar", b"")]))
+    (folder / "val").mkdir()
+    (folder / "val" / "1.JPEG").write_bytes(b"")
+    listing = sources.open_source(open_store(str(folder)))
+    assert line(listing.account, len(listing), 0) == (
+        "used 8, rejected 0, passed over 2 (._* 1, beside the archives 1), "
+        "not images 4 (.txt 3, no suffix 1)"
+    )
+    assert [each.kind for each in listing.suspicions] == ["other-files"]

@@ -40,6 +40,21 @@ def test_a_folder_is_listed_with_labels_of_the_solution(tmp_path):
     assert labelled(listing) == EXPECTED
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda table: b"\xef\xbb\xbf" + table,
+        lambda table: table.replace(b"\n", b"\r\n"),
+        lambda table: table.replace(b",", b";"),
+        lambda table: b"\xef\xbb\xbf" + table.replace(b",", b"\t").replace(b"\n", b"\r\n"),
+    ],
+    ids=["byte-order mark", "CRLF", "semicolons", "all, with tabs"],
+)
+def test_a_solution_that_a_spreadsheet_has_saved_says_the_same(tmp_path, saved):
+    files = FILES | {"LOC_val_solution.csv": saved(FILES["LOC_val_solution.csv"])}
+    assert labelled(sources.open_source(write(tmp_path, files))) == EXPECTED
+
+
 def test_a_tar_is_listed_as_its_folder(tmp_path):
     store = write(tmp_path, {"kaggle.tar": tar_of(FILES.items())})
     assert labelled(sources.open_source(store, "kaggle.tar")) == EXPECTED
@@ -51,7 +66,10 @@ def test_a_tar_is_listed_as_its_folder(tmp_path):
         ({"LOC_val_solution.csv": None}, "without LOC_val_solution.csv"),
         ({"LOC_val_solution.csv": b"a,b\n1,2\n"}, "has no column ImageId"),
         ({f"{ROOT}/val/ILSVRC2012_val_00000003.JPEG": b"e"}, "no label of ILSVRC2012_val_00000003"),
-        ({f"{ROOT}/train/n01440764/n01440764_1.JPEG": None}, "n01440764 has validation images and"),
+        (
+            {f"{ROOT}/train/n01440764/n01440764_1.JPEG": None},
+            "class .n01440764. has images in one of",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, change, message):

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from alexnet.errors import DataError
 from alexnet.preparation.sources.tar_scan import members
-from tests.tars import Memory, archives, tar_of
+from alexnet.preparation.sources.tar_stream import Walk
+from alexnet.storage.store import EMPTY
+from tests.tars import Memory, archives, member, tar_of, tar_of_members
 
 
 @pytest.mark.slow
@@ -20,8 +22,8 @@ def test_members_are_those_of_tarfile(files, style):
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         expected = [(member.name, member.offset_data, member.size) for member in tar]
     found = list(members(Memory(data), "x.tar"))
-    assert found == expected
-    for (_, content), (_, offset, length) in zip(files, found, strict=True):
+    assert [(name, offset, length) for name, offset, length, _ in found] == expected
+    for (_, content), (_, offset, length, _) in zip(files, found, strict=True):
         assert data[offset : offset + length] == content
 
 
@@ -62,5 +64,53 @@ def test_the_tar_program_makes_what_is_read(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "a.jpg").write_bytes(b"one")
     subprocess.run(["tar", "-cf", "x.tar", "train"], cwd=tmp_path, check=True)
-    (found,) = members(Memory((tmp_path / "x.tar").read_bytes()), "x.tar")
-    assert (found.name, found.length) == ("train/a.jpg", 3)
+    folder, found = members(Memory((tmp_path / "x.tar").read_bytes()), "x.tar")
+    assert (folder.name, folder.problem) == ("train", EMPTY)
+    assert (found.name, found.length, found.problem) == ("train/a.jpg", 3, "")
+
+
+def damaged(at, field, kind=tarfile.REGTYPE):
+    """A tar whose header of a file has other bytes, and a checksum that is right."""
+    block = bytearray(tar_of([("a.jpg", b"one")]))
+    block[at : at + len(field)], block[156:157] = field, kind
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    return bytes(block)
+
+
+def scanned(data):
+    return members(Memory(data), "x.tar")
+
+
+def walked(data):
+    return list(Walk(Memory(data), "x.tar"))
+
+
+ONE = tar_of([("a.jpg", b"one")])
+ODD_MAP = tar_of_members(
+    member("x", b"many", **{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}),
+    style=tarfile.PAX_FORMAT,
+)
+"""The map of a sparse file is no numbers."""
+
+
+@pytest.mark.parametrize("read", [scanned, walked])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (ONE + ONE, "more follows the end of the tar, behind byte 2048"),
+        (ONE[:1024], "the tar is cut"),
+        (ONE[: 1024 + 512], "the tar is cut"),
+        (b"", "empty file"),
+        (damaged(124, b"\xff" * 12), "a member of -1 bytes"),
+        (damaged(124, b"\x80" + b"\x7f" * 11), "the tar is cut"),
+        (damaged(124, b"77777777777\0"), "the tar is cut"),
+        (damaged(124, b"1", tarfile.GNUTYPE_LONGNAME), "not an uncompressed tar"),
+        (damaged(482, b"\1", tarfile.GNUTYPE_SPARSE)[:512], "not an uncompressed tar"),
+        (damaged(124, b"\x80" + b"\x7f" * 11, tarfile.XHDTYPE), "not an uncompressed tar"),
+        (ODD_MAP, "not an uncompressed tar"),
+    ],
+)
+def test_a_tar_is_read_to_its_end_or_refused(read, data, message):
+    with pytest.raises(DataError, match=message):
+        read(data)
