@@ -21,6 +21,9 @@ cv2.setNumThreads(0)
 MAX_PIXELS = 178_956_970
 """Images with more are refused by their header: Pillow's limit, where it warns of a bomb."""
 
+MAX_SIDE_PX = 65_500
+"""Of an image: what libjpeg writes, so that whatever is decoded can become a JPEG."""
+
 DCT_FACTORS = (8, 4, 2)
 """Reductions that libjpeg-turbo decodes fast. It knows every eighth, but only these have an inverse
 DCT in SIMD; the ones between cost as much as a full decode."""
@@ -78,7 +81,7 @@ def size(data: bytes) -> tuple[int, int]:
     """Height and width in pixels, both 1 or more, from the header alone.
 
     Raises:
-        DataError: no header of a known format, or more than `MAX_PIXELS`.
+        DataError: no header of a known format, or too large, as `check_size` says.
     """
     if not data:
         raise DataError("an empty file: no image")
@@ -91,11 +94,21 @@ def size(data: bytes) -> tuple[int, int]:
         raise DataError(f"a broken image: its header ends after {len(data)} bytes") from error
     if height < 1 or width < 1:
         raise DataError(f"a broken image: its header says {width}x{height} pixels")
-    if height * width > MAX_PIXELS:
-        raise DataError(
-            f"an image of {width}x{height} pixels: must have at most {MAX_PIXELS} pixels"
-        )
+    check_size(height, width)
     return height, width
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse an image by its sides in pixels.
+
+    Raises:
+        DataError: it has more than `MAX_PIXELS`, or a side is longer than `MAX_SIDE_PX`.
+    """
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE_PX:
+        raise DataError(
+            f"an image of {width}x{height} pixels: must have at most {MAX_PIXELS} pixels, and "
+            f"{MAX_SIDE_PX} a side"
+        )
 
 
 def reduction(short_side_px: int, min_side_px: int | None) -> int:

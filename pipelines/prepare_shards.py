@@ -48,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         "--accept",
         action="append",
         default=[],
-        choices=("empty-class", "other-files", "alike-classes", "repeated-link", "archive"),
+        choices=(
+            *("empty-class", "other-files", "alike-classes", "split-name"),
+            *("repeated-link", "archive"),
+        ),
         help="a thing in the source that looks like a mistake and is none; repeatable",
     )
     parser.add_argument(

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from alexnet import images
 from alexnet.errors import DataError
-from alexnet.images import MAX_PIXELS
 
 _STARTS = (
-    (rb"II\*\0|MM\0\*", "TIFF"),
+    (rb"II[*+]\0|MM\0[*+]", "TIFF"),
     (rb"P[2356]\s", "PPM"),
     (rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", "HEIF"),
     (rb"....ftypavi[fs]", "AVIF"),
@@ -84,11 +84,7 @@ def _has_heif() -> bool:
 
 
 def _check(image: Image.Image, data: bytes) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise DataError(
-            f"an image of {width}x{height} pixels: must have at most {MAX_PIXELS} pixels"
-        )
+    images.check_size(image.height, image.width)
     tags: Any = getattr(image, "tag_v2", {})
     if data[8:10] == b"CR" or _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & _REDUCED:
         raise DataError("a raw photograph: its first image is a thumbnail. Develop it.")

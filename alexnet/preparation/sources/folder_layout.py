@@ -105,7 +105,8 @@ def _split_folders(where: str, folders: Collection[Folder]) -> dict[Folder, str]
         if folder[:-1] != first[:-1] or not split:
             raise DataError(
                 f"{where}: {text(folder)} lies beside {text(first)} and is no split that is "
-                f"known: these are {', '.join(WORDS)}. Rename it, or move it away."
+                f"known: these are {', '.join(WORDS)}. Rename it, or move it away; if it is a "
+                "class to train on, move it into train/."
                 if folder[:-1] == first[:-1]
                 else f"{where}: images lie in {text(folder)} and in {text(first)}, which is a "
                 "split. Put the folders of all splits beside one another, or move one away."
@@ -150,7 +151,14 @@ def _around(
         return like if like is not None and one[:-1][: len(like)] == like else one[:-1]
     differ = [i for i in range(len(one)) if len({folder[i] for folder in folders}) > 1]
     other = max(folders, key=lambda folder: (len(folder), folder))
-    if len(other) == len(one) and len(differ) == 1:
+    one_level = len(other) == len(one) and len(differ) == 1
+    inside = [folder for folder in folders if split_of(folder[differ[0] + 1 :] if differ else ())]
+    if inside:
+        raise DataError(
+            f"{where}: {text(root + min(inside))} is a split inside a class. Put the classes into "
+            "the splits, train/CLASS/IMAGE and val/CLASS/IMAGE."
+        )
+    if one_level:
         return one[: differ[0]]
     raise DataError(
         f"{where}: images lie in {text(root + one)} and in {text(root + other)}, so it cannot be "

@@ -144,7 +144,13 @@ def _validation(
             f"{store.url}/{VAL}: {len(images)} images, and {DEVKIT} has labels of {len(truth)}. "
             "Take both from the same release."
         )
-    for image, synset in zip(images, truth, strict=True):
+    for number, (image, synset) in enumerate(zip(images, truth, strict=True), 1):
+        # The kit's labels are by number: one image that is missing would shift all that follow.
+        if not image.name.rpartition(".")[0].endswith(f"_{number:08d}"):
+            raise DataError(
+                f"{store.url}/{VAL}: {printable(image.name)} where the image of number "
+                f"{number:08d} should be, as {DEVKIT} has the labels by number. Copy it again."
+            )
         if synset not in labels:
             raise DataError(
                 f"{store.url}/{VAL}: {image.name} is of class {synset}, which {TRAIN} has no "

@@ -65,6 +65,7 @@ def listing(where: str, found: Contents) -> Listing:
         *suspicions.other_files(where, _beside(layout, others), len(entries)),
         *suspicions.repeated_links(where, found),
         *suspicions.alike(where, classes),
+        *(suspicions.split_names(where, classes) if "" in layout.splits.values() else ()),
     ]
     return listed(
         where,

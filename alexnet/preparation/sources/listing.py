@@ -121,7 +121,14 @@ class Suspicion(NamedTuple):
     message: str
 
 
-SUSPICIONS = ("empty-class", "other-files", "alike-classes", "repeated-link", "archive")
+SUSPICIONS = (
+    "empty-class",
+    "other-files",
+    "alike-classes",
+    "split-name",
+    "repeated-link",
+    "archive",
+)
 
 
 def read(store: Store, entry: Entry) -> bytes:

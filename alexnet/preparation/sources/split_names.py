@@ -24,8 +24,10 @@ def split_of(words: Iterable[str]) -> str:
     return next((WORDS[word.lower()] for word in words if word.lower() in WORDS), "")
 
 
+_LIKE = WORDS | dict.fromkeys(("tests", "eval", "evaluation", "holdout", "unlabeled"), "test")
+
 _RESEMBLES = re.compile(
-    rf"(?:.+[\W_])?({'|'.join(WORDS)})[\W\d_]*(?:set|data|images?|imgs?|pictures|split)?[\W\d_]*",
+    rf"(?:.+[\W_])?({'|'.join(_LIKE)})[\W\d_]*(?:set|data|images?|imgs?|pictures|split)?[\W\d_]*",
     re.IGNORECASE,
 )
 
@@ -33,4 +35,4 @@ _RESEMBLES = re.compile(
 def resembled(name: str) -> str:
     """The split that a name looks like, such as `train2017`, `test_images` or `seg_val`, or is."""
     found = _RESEMBLES.fullmatch(name)
-    return WORDS[found[1].lower()] if found else ""
+    return _LIKE[found[1].lower()] if found else ""

@@ -9,6 +9,7 @@ from alexnet.dataset.sample_names import printable
 from alexnet.preparation.sources.archives import is_archive
 from alexnet.preparation.sources.folder_layout import Folder, Layout, Place, folder_of, parts, text
 from alexnet.preparation.sources.listing import Contents, Suspicion
+from alexnet.preparation.sources.split_names import resembled
 from alexnet.preparation.sources.suffixes import is_image
 from alexnet.storage.store import LISTED
 
@@ -98,6 +99,17 @@ def _plain(name: str) -> str:
     seen = "".join(each for each in letters if unicodedata.category(each) != "Cf")
     accents = "\u0300-\u036f"  # once they are apart from their letters
     return re.sub(rf"[\s_{accents}-]+|(?<![\d.])0+(?=\d)", "", seen)
+
+
+def split_names(where: str, classes: Collection[str]) -> Iterator[Suspicion]:
+    """Classes that are called like splits, where there are no splits."""
+    name = next(filter(resembled, sorted(classes)), None)
+    if name is not None:
+        yield Suspicion(
+            "split-name",
+            f"{where}: {name!a} is called like a {resembled(name)} split, and lies beside folders "
+            "of classes. Put these into train/, or move it away.",
+        )
 
 
 def alike(where: str, classes: Iterable[str]) -> Iterator[Suspicion]:

@@ -89,6 +89,8 @@ def raw():
         (saved(PICTURE.astype("f4")[:, :, 0], "TIFF"), "more than 16 bit"),
         (b"P6 20000 20000 255\n" + bytes(100), "too large"),
         (b"P6 x 2 255\n", "broken"),
+        (saved(np.zeros((1, 65_501), np.uint8), "TIFF"), "too large"),
+        (saved(np.zeros((65_501, 1), np.uint8), "PNG"), "too large"),
     ],
 )
 def test_what_cannot_be_used_has_a_reason(data, expected):

@@ -146,6 +146,15 @@ def test_what_does_not_fit_is_named(folder, file, data, message):
         sources.open_source(open_store(str(folder)))
 
 
+@pytest.mark.parametrize("other", ["ILSVRC2012_val_00000001 (1).JPEG", "a.JPEG", "z_00000003.JPEG"])
+def test_validation_images_that_are_not_those_of_the_kit_by_number_are_refused(folder, other):
+    """Their labels would be those of their neighbours."""
+    names = [f"ILSVRC2012_val_{i:08d}.JPEG" for i in (1, 2, 4, 5)]
+    (folder / ilsvrc.VAL).write_bytes(tar_of([(name, b"val") for name in [*names, other]]))
+    with pytest.raises(DataError, match=r"where the image of number 0000000\d should be"):
+        sources.open_source(open_store(str(folder)))
+
+
 @pytest.mark.parametrize("file", ilsvrc.ARCHIVES)
 def test_an_archive_that_is_a_link_to_nowhere_is_named(folder, file):
     (folder / file).unlink()

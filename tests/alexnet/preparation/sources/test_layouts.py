@@ -72,6 +72,12 @@ def test_a_validation_split_is_known_by_its_names(tmp_path, name):
         ("train/a/1.jpg train/b/2.jpg val/3.jpg", "images lie in val/ without a folder of their"),
         ("val/a/1.jpg val/b/2.jpg", r"no image under train/CLASS/, only in val/"),
         ("test/a/1.jpg test/b/2.jpg", r"no image in a folder of its class \(.*test split 2"),
+        ("a/test/1.jpg b/test/2.jpg", "a/test/ is a split inside a class. Put the classes into"),
+        ("a/train/1.jpg a/val/2.jpg b/train/3.jpg b/val/4.jpg", "a/train/ is a split inside a"),
+        (
+            "a/1.jpg b/2.jpg test/a/3.jpg",
+            "a/ lies beside test/ .* if it is a class to train on, mo",
+        ),
         ("data.zip", "data.zip is an archive, and what is in it is not read. Unpack it"),
         ("a/1.tfrecord", r"no image in a folder of its class \(.*not images 1 \(.tfrecord 1\)"),
         ("in/ILSVRC2012_img_train.tar", "in/ILSVRC2012_img_train.tar is the training archive"),

@@ -96,8 +96,20 @@ def test_a_validation_split_without_images_is_named(tmp_path, name, what):
         check(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["test", "Val", "val2017", "Test_images", "eval", "my holdout"])
+def test_a_class_that_is_called_like_a_split_is_named(tmp_path, name):
+    """Else what was kept for a test would be trained on, as a class."""
+    fill(tmp_path, "a/1.jpg a/2.jpg b/1.jpg b/2.jpg")
+    check(tmp_path)
+    (tmp_path / name).mkdir()
+    fill(tmp_path / name, "1.jpg 2.jpg")
+    with pytest.raises(DataError, match=f"'{name}' is called like .*--accept split-name"):
+        check(tmp_path)
+    check(tmp_path, ["split-name"])
+
+
 def test_each_kind_that_can_be_accepted_is_tested():
-    assert {kind for kind, *_ in CASES} == set(SUSPICIONS)
+    assert {kind for kind, *_ in CASES} | {"split-name"} == set(SUSPICIONS)
 
 
 @pytest.mark.parametrize(
