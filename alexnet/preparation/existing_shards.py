@@ -28,7 +28,7 @@ from alexnet.preparation.sources import (
     webdataset,
 )
 from alexnet.preparation.sources.class_map import ClassMap
-from alexnet.preparation.sources.listing import Entry, Spread, contents
+from alexnet.preparation.sources.listing import Spread, contents, files_of
 from alexnet.preparation.sources.tar_stream import Walk
 from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.preparation.validation_split import MIN_SHARE
@@ -57,6 +57,10 @@ class Part(NamedTuple):
     """Among all shards of the job."""
     show_share: float
     """See `Findings.add`."""
+
+    def version(self, store: Store) -> str:
+        """Of the shard: another text if it was written anew."""
+        return store.version(self.shard)
 
 
 def job(
@@ -113,7 +117,7 @@ def job(
 def _tars(store: Store, base: Manifest | None) -> tuple[list[str], Account]:
     """The shards of a folder, and what lies beside them."""
     known = {shard.name for split in SPLITS for shard in base.split(split)} if base else set()
-    found = contents((Entry(name, "", 0, name), problem) for name, problem in store.scan())
+    found = contents(files_of(store.scan()))
     names = [entry.name for entry in found.files]
     if ilsvrc.TRAIN in names:
         raise DataError(f"{store.url}/{ilsvrc.TRAIN}: not a shard. Name a destination for shards.")
@@ -157,7 +161,7 @@ def make(part: Part, store: Store, *, classes: ClassMap) -> PartRecord:
     findings = Findings()
     rows: list[tuple[int, ...]] = []
     seen_rows: list[tuple[int, ...]] = []
-    version = store.version(part.shard)
+    version = part.version(store)
     walk = Walk(store, part.shard)
     for sample in webdataset.samples(walk, findings.account):
         known = classes.label(sample)

@@ -44,7 +44,7 @@ class Job:
     num_images: int | None
     """To be looked at; None if that is not known before."""
     parts: Callable[[], Iterator[Any]]
-    """Each has the file name of its shard as `shard`."""
+    """Each has the file name of its shard as `shard`, and what it is made from as `version()`."""
     make: Callable[[Any, Store], PartRecord]
     """Makes a part in a store; can be pickled."""
     name_of: Callable[[int, Callable[[str], PartRecord]], str]
@@ -188,21 +188,29 @@ def _not_empty(store: Store, found: str) -> DataError:
 def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
     """Make the parts that are not made yet; how many images each had, those made before first.
 
-    A part whose shard was there, and has been written anew since, is made again.
+    A part is made again if what it is made from was written anew since, or if its shard is gone.
 
     Raises:
         DataError: the record of a part is damaged.
         StoreError: images cannot be read, or shards cannot be written.
     """
-    made = set()
-    for name in _records(store, job):
-        record = part_record.read(store, name)
-        shard = name.removeprefix(f"{job.work}/").removesuffix(".json")
-        if not record.version or record.version == store.version(shard):
-            made.add(name)
-            yield record.num_images
+    made = _made(store, job)
+    yield from made.values()
     todo = (part for part in job.parts() if _record_name(job, part.shard) not in made)
     yield from spread(_Make(job.make, store, job.work), todo)
+
+
+def _made(store: Store, job: Job) -> dict[str, int]:
+    """Records that hold for their parts, and how many images each part had."""
+    there, made = set(store.list()), dict[str, int]()
+    for part in job.parts() if _records(store, job) else ():
+        name = _record_name(job, part.shard)
+        record = part_record.read(store, name) if name in there else None
+        if record and record.version == part.version(store):
+            shard = record.shard
+            if not shard or {shard.name, shard.index} <= there:
+                made[name] = record.num_images
+    return made
 
 
 @dataclass(frozen=True, slots=True)

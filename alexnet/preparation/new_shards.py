@@ -24,7 +24,7 @@ from alexnet.preparation.sources.listing import Entry, Listing, read
 from alexnet.preparation.statistics import MAX_THUMBNAILS, Findings
 from alexnet.storage.store import Store
 
-VERSION = 1
+VERSION = 2
 """Of what a part is made into; raised when the same input gives other bytes."""
 
 JPEG_QUALITY = 95
@@ -71,6 +71,10 @@ class Part(NamedTuple):
     """Number in the listing, and the image."""
     show_share: float
     """See `Findings.add`."""
+
+    def version(self, _: Store) -> str:
+        """Of the images: another text if one was written anew."""
+        return hashlib.sha256(repr([entry for _, entry in self.images]).encode()).hexdigest()
 
 
 def job(
@@ -201,7 +205,8 @@ def make(part: Part, destination: Store, *, source: Store, short_side_px: int | 
         key = sample_key(f"{part.shard.removesuffix('.tar')}-{len(samples):05d}", entry.name)
         samples.append(Sample(key, entry.label, _jpeg(data, found, short_side_px)))
     shard = write_shard(destination, part.shard, samples) if samples else None
-    return PartRecord(part.split, shard, findings, np.array(rows, SEEN))
+    seen_rows, version = np.array(rows, SEEN), part.version(destination)
+    return PartRecord(part.split, shard, findings, seen_rows, version)
 
 
 def _jpeg(data: bytes, found: Examined, short_side_px: int | None) -> bytes:

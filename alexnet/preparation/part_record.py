@@ -31,7 +31,7 @@ class PartRecord(NamedTuple):
     seen: NDArray[np.void]
     """(usable images,) of dtype `SEEN`."""
     version: str = ""
-    """Of a shard that was there, as `Store.version` has it: of another one this tells nothing."""
+    """Of what it was made from, as the part has it: of anything else the record tells nothing."""
 
     @property
     def num_images(self) -> int:

@@ -24,6 +24,8 @@ class Found(NamedTuple):
     name: str
     problem: str = ""
     """Why it is no file that can be read, such as `a link without its target`."""
+    version: str = ""
+    """Of a file, as `Store.version` has it."""
 
 
 NO_TARGET = "a link without its target"

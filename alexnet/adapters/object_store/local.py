@@ -59,7 +59,7 @@ class LocalStore:
         """See `Store.version`."""
         path = self._path(name)
         with local_errors(path):
-            return "-".join(map(str, _version(path.stat())))
+            return _version_text(path.stat())
 
     def open(self, name: str, *, num_bytes: int, sha256: bytes) -> "LocalFile":
         """See `Store.open`."""
@@ -100,16 +100,19 @@ class LocalStore:
 
     def list(self) -> list[str]:
         """See `Store.list`."""
-        files = [found.name for found in self.scan() if not found.problem]
+        files = [found.name for found in self._scanned(_is_file) if not found.problem]
         return [name for name in files if not name.endswith(PARTIAL)]
 
     def scan(self) -> Sequence[Found]:
         """See `Store.scan`."""
+        return self._scanned(_version_of)
+
+    def _scanned(self, version_of: "Callable[[os.DirEntry[str]], str]") -> Sequence[Found]:
         root = Path(self.url)
         with local_errors(root):
             if root.exists() and not root.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, "", self.url)
-            return sorted(_scan(root)) if root.exists() else []
+            return sorted(_scan(root, version_of)) if root.exists() else []
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
@@ -179,7 +182,17 @@ class LocalFile:
         return whole(data, length, str(self.path), offset)
 
 
-def _scan(root: Path) -> Iterator[Found]:
+def _is_file(entry: "os.DirEntry[str]") -> str:
+    """What there is to say of a file in a list."""
+    return "yes" if entry.is_file() else ""
+
+
+def _version_of(entry: "os.DirEntry[str]") -> str:
+    """Version of a file; empty for what is none."""
+    return _version_text(entry.stat()) if entry.is_file() else ""
+
+
+def _scan(root: Path, version_of: "Callable[[os.DirEntry[str]], str]") -> Iterator[Found]:
     """All below a folder. What lies there itself goes before what links lead to."""
     folders, links = [""], deque[str]()
     listed: set[tuple[int, int]] = set()
@@ -204,11 +217,11 @@ def _scan(root: Path) -> Iterator[Found]:
                 if entry.is_dir():
                     (links if entry.is_symlink() else folders).append(inner)
                     continue
-                is_file = entry.is_file()
+                version = version_of(entry)
             except OSError:  # a link to itself, or into a folder that is closed
-                is_file = False
+                version = ""
             problem = NO_TARGET if entry.is_symlink() else NO_FILE
-            yield Found(inner, "" if is_file else problem)
+            yield Found(inner, "" if version else problem, version)
 
 
 def _leads_back(path: Path) -> bool:
@@ -234,6 +247,10 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 def _version(found: os.stat_result) -> tuple[int, ...]:
     """Another one for a file that was written to or replaced."""
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _version_text(found: os.stat_result) -> str:
+    return "-".join(map(str, _version(found)))
 
 
 def expanded(path: str) -> Path:

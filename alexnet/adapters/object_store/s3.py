@@ -142,14 +142,14 @@ class S3Store:
     def scan(self) -> Sequence[Found]:
         """See `Store.scan`."""
         folder = f"{self.prefix}/" if self.prefix else ""
-        sizes: dict[str, int] = {}
+        objects: dict[str, tuple[int, str]] = {}
         query: dict[str, str] = {"Bucket": self.bucket, "Prefix": folder}
         while True:
             page = self._persistently(self.url, lambda: client().list_objects_v2(**query))
             for entry in page.get("Contents", ()):
-                sizes[entry["Key"].removeprefix(folder)] = entry["Size"]
+                objects[entry["Key"].removeprefix(folder)] = entry["Size"], entry["ETag"]
             if not page.get("IsTruncated"):
-                return list(scanned(sizes))
+                return list(scanned(objects))
             query["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, name: str) -> None:
@@ -230,16 +230,16 @@ class S3Store:
         return f"{self.url}/{name}"
 
 
-def scanned(sizes: dict[str, int]) -> Iterator[Found]:
-    """Objects by name with their sizes as `Store.scan` has them.
+def scanned(objects: dict[str, tuple[int, str]]) -> Iterator[Found]:
+    """Objects by name, each with size and ETag, as `Store.scan` has them.
 
     An object without bytes whose name ends in `/` is how consoles make a folder.
     """
-    names = sorted(sizes)
+    names = sorted(objects)
     for name, following in zip(names, [*names, ""][1:], strict=True):
         if name and not name.endswith("/"):
-            yield Found(name, ODD_NAME if leads_out(name) else "")
-        elif sizes[name]:
+            yield Found(name, ODD_NAME if leads_out(name) else "", objects[name][1])
+        elif objects[name][0]:
             yield Found(name or "/", FOLDER_NAME)
         elif name and not following.startswith(name):
             yield Found(name.rstrip("/"), EMPTY)

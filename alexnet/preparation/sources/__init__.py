@@ -3,7 +3,7 @@
 from alexnet.errors import ConfigError, DataError
 from alexnet.preparation.sources import archives, ilsvrc, image_folder, img2dataset, kaggle, shards
 from alexnet.preparation.sources.class_map import ClassMap
-from alexnet.preparation.sources.listing import Entry, Listing, Spread, contents, unpacked
+from alexnet.preparation.sources.listing import Listing, Spread, contents, files_of, unpacked
 from alexnet.preparation.sources.suffixes import is_image
 from alexnet.preparation.sources.tar_scan import members
 from alexnet.storage.store import Store
@@ -28,13 +28,13 @@ def open_source(
     where = f"{store.url}/{archive}" if archive else store.url
     if archive:
         archives.refuse_compressed(where, archive)
-        found = contents(unpacked(archive, members(store, archive)))
+        found = contents(unpacked(archive, members(store, archive), store.version(archive)))
     else:
         scanned = store.scan()
-        if any(name == ilsvrc.TRAIN for name, _ in scanned):
+        if any(found.name == ilsvrc.TRAIN for found in scanned):
             _check_no_classes(where, classes)
             return ilsvrc.listing(store, scanned, spread)
-        found = contents((Entry(name, "", 0, name), problem) for name, problem in scanned)
+        found = contents(files_of(scanned))
     if not found.account.found:
         raise DataError(f"{where}: nothing is here. Name a folder or tar of images.")
     names = [entry.name for entry in found.files]

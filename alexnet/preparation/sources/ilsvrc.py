@@ -68,13 +68,13 @@ def listing(store: Store, scanned: Sequence[Found], spread: Spread = map) -> Lis
         StoreError: it cannot be read.
         DataError: an archive is not what its name says, or the labels do not fit.
     """
-    names = {name for name, problem in scanned if not problem}
-    beside = [(name, problem) for name, problem in scanned if name not in ARCHIVES]
-    for name, problem in scanned:
+    versions = {name: version for name, problem, version in scanned if not problem}
+    beside = [(name, problem) for name, problem, _ in scanned if name not in ARCHIVES]
+    for name, problem, _ in scanned:
         if problem and name in ARCHIVES:
             raise DataError(f"{store.url}/{name}: {problem}. Put it there, or remove it.")
     found = contents((Entry(name, "", 0, name), problem or BESIDE) for name, problem in beside)
-    inner, top = [], contents(unpacked(TRAIN, members(store, TRAIN)))
+    inner, top = [], contents(unpacked(TRAIN, members(store, TRAIN), versions[TRAIN]))
     for entry in top.files:
         if entry.name.endswith(".tar"):
             inner.append(entry)
@@ -89,34 +89,35 @@ def listing(store: Store, scanned: Sequence[Found], spread: Spread = map) -> Lis
             f"{store.url}/{TRAIN}: not a tar of one tar a class, such as n01440764.tar. Is it the "
             "training archive of ILSVRC 2012?"
         )
-    split = "train" if VAL in names else ""
+    split = "train" if VAL in versions else ""
     labels = {synset: label for label, synset in enumerate(synsets)}
     entries = []
-    for synset, part in spread(partial(_scan_class, store), inner):
+    for synset, part in spread(partial(_scan_class, store, versions[TRAIN]), inner):
         found.add(part)
         entries += [
             entry._replace(name=f"train/{synset}/{entry.name}", split=split, label=labels[synset])
             for entry in _images(part)
         ]
-    if VAL in names:
-        entries += _validation(store, labels, found, has_kit=DEVKIT in names)
+    if VAL in versions:
+        has_kit = DEVKIT in versions
+        entries += _validation(store, versions[VAL], labels, found, has_kit=has_kit)
     others = {suffix: kind.count for suffix, kind in found.account.not_images.items()}
     odd = suspicions.other_files(store.url, others, len(entries))
     return listed(store.url, synsets, entries, found, odd)
 
 
-def _scan_class(store: Store, archive: Entry) -> tuple[str, Contents]:
+def _scan_class(store: Store, version: str, archive: Entry) -> tuple[str, Contents]:
     """What one class's archive inside the training archive has."""
     found = members(store, TRAIN, archive.offset, archive.length)
-    synset, part = PurePosixPath(archive.name).stem, _contents(found, TRAIN)
+    synset, part = PurePosixPath(archive.name).stem, _contents(found, TRAIN, version)
     if not _images(part):
         raise DataError(f"{store.url}/{TRAIN}: {synset}.tar has no image. Copy it again.")
     return synset, part
 
 
-def _contents(found: Iterable[Member], file: str) -> Contents:
+def _contents(found: Iterable[Member], file: str, version: str) -> Contents:
     """What is in an archive; what is no image by its suffix is accounted for."""
-    part = contents(unpacked(file, found))
+    part = contents(unpacked(file, found, version))
     for entry in part.files:
         if not is_image(entry.name):
             part.account.not_image(entry.name)
@@ -128,7 +129,7 @@ def _images(found: Contents) -> list[Entry]:
 
 
 def _validation(
-    store: Store, labels: dict[str, int], found: Contents, *, has_kit: bool
+    store: Store, version: str, labels: dict[str, int], found: Contents, *, has_kit: bool
 ) -> Iterator[Entry]:
     if not has_kit:
         raise DataError(
@@ -136,7 +137,7 @@ def _validation(
             f"{VAL} away."
         )
     truth = ground_truth(store)
-    part = _contents(members(store, VAL), VAL)
+    part = _contents(members(store, VAL), VAL, version)
     found.add(part)
     images = sorted(_images(part))
     if len(images) != len(truth):

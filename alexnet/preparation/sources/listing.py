@@ -12,7 +12,7 @@ from alexnet.errors import DataError
 from alexnet.preparation.account import Account
 from alexnet.preparation.sources import passed_over
 from alexnet.preparation.sources.tar_scan import Member, path_of
-from alexnet.storage.store import EMPTY, LISTED, LOOP, NO_FILE, Store
+from alexnet.storage.store import EMPTY, LISTED, LOOP, NO_FILE, Found, Store
 
 Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 """Like the builtin `map`, but in any order and maybe on many machines."""
@@ -24,7 +24,14 @@ SPLITS = ("", "train", "val")
 """An image whose source has no validation split is in the first."""
 
 ENTRY = np.dtype(
-    [("file", "<u4"), ("offset", "<i8"), ("length", "<i8"), ("label", "<u4"), ("split", "u1")]
+    [
+        ("file", "<u4"),
+        ("offset", "<i8"),
+        ("length", "<i8"),
+        ("version", "<u8"),
+        ("label", "<u4"),
+        ("split", "u1"),
+    ]
 )
 
 
@@ -41,6 +48,13 @@ class Entry(NamedTuple):
     offset: int = 0
     length: int | None = None
     """None: to the end of the file."""
+    version: int = 0
+    """Another number for a file that was written anew; see `fingerprint`."""
+
+
+def fingerprint(version: str) -> int:
+    """A version as `Store.version` has it in 8 bytes."""
+    return int.from_bytes(hashlib.blake2b(version.encode(), digest_size=8).digest())
 
 
 class Contents(NamedTuple):
@@ -85,13 +99,21 @@ def contents(items: Iterable[tuple[Entry, str]]) -> Contents:
     return found
 
 
-def unpacked(archive: str, found: Iterable[Member]) -> Iterator[tuple[Entry, str]]:
+def files_of(found: Iterable[Found]) -> Iterator[tuple[Entry, str]]:
+    """For `contents`: what lies in a store."""
+    for name, problem, version in found:
+        yield Entry(name, "", 0, name, version=fingerprint(version)), problem
+
+
+def unpacked(archive: str, found: Iterable[Member], version: str) -> Iterator[tuple[Entry, str]]:
     """For `contents`: the members that would be there if a tar were unpacked; the others, with why.
 
     Args:
         archive: file in the store that the tar is, or is in.
         found: its members in order.
+        version: of the file.
     """
+    number = fingerprint(version)
     last: dict[str, Member] = {}
     for member in found:
         path = path_of(member.name)
@@ -100,7 +122,8 @@ def unpacked(archive: str, found: Iterable[Member]) -> Iterator[tuple[Entry, str
             yield Entry(path, "", 0, archive), REPLACED
         last[path] = member
     for path, member in last.items():
-        yield Entry(path, "", 0, archive, member.offset, member.length), member.problem
+        entry = Entry(path, "", 0, archive, member.offset, member.length, number)
+        yield entry, member.problem
 
 
 REPLACED = "replaced by a later member"
@@ -165,7 +188,7 @@ class Listing:
 
     def entry(self, number: int) -> Entry:
         """An image by its position."""
-        file, offset, length, label, split = self.rows[number].item()
+        file, offset, length, version, label, split = self.rows[number].item()
         begin = int(self.name_ends[number - 1]) if number else 0
         return Entry(
             name=self.names[begin : int(self.name_ends[number])].decode(*BYTES),
@@ -174,6 +197,7 @@ class Listing:
             file=self.files[file],
             offset=offset,
             length=None if length < 0 else length,
+            version=version,
         )
 
     def in_split(self, split: str) -> NDArray[np.int64]:
@@ -198,12 +222,14 @@ class Listing:
         return replace(self, classes=tuple(classes), rows=rows)
 
     def digest(self) -> str:
-        """SHA-256 (hex) of which images there are, where, and what they show."""
+        """SHA-256 (hex) of which images there are, where, and what they show; not of versions."""
         digest = hashlib.sha256()
         for part in (*self.classes, *self.files):
             digest.update(part.encode(*BYTES) + b"\0")
-        for column in (self.rows, self.names, self.name_ends):
-            digest.update(column if isinstance(column, bytes) else column.tobytes())
+        columns = [self.rows[name] for name in ENTRY.names or () if name != "version"]
+        for column in (*columns, self.name_ends):
+            digest.update(column.tobytes())
+        digest.update(self.names)
         return digest.hexdigest()
 
 
@@ -221,7 +247,8 @@ def listed(
     for entry in entries:
         file = files.setdefault(entry.file, len(files))
         length = -1 if entry.length is None else entry.length
-        rows.append((file, entry.offset, length, entry.label, SPLITS.index(entry.split)))
+        split = SPLITS.index(entry.split)
+        rows.append((file, entry.offset, length, entry.version, entry.label, split))
         names.append(entry.name.encode(*BYTES))
     order = sorted(range(len(names)), key=names.__getitem__)
     table = np.array(rows, ENTRY)[order] if rows else np.zeros(0, ENTRY)

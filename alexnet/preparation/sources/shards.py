@@ -9,7 +9,14 @@ from alexnet.errors import DataError
 from alexnet.preparation.account import Account
 from alexnet.preparation.sources import class_map, shard_splits, webdataset
 from alexnet.preparation.sources.class_map import ClassMap
-from alexnet.preparation.sources.listing import Contents, Entry, Listing, Spread, listed
+from alexnet.preparation.sources.listing import (
+    Contents,
+    Entry,
+    Listing,
+    Spread,
+    fingerprint,
+    listed,
+)
 from alexnet.preparation.sources.suspicions import alike
 from alexnet.preparation.sources.tar_stream import Walk
 from alexnet.preparation.sources.webdataset import RawSample
@@ -23,6 +30,8 @@ class _Shard(NamedTuple):
     samples: list[RawSample]
     """Without the bytes of their images."""
     account: Account
+    version: int
+    """See `Entry.version`."""
 
 
 def listing(
@@ -68,7 +77,8 @@ def listing(
                 continue
             split, base = splits[shard.name], PurePosixPath(image.name).name
             name = f"{split}/{classes.names[label]}/{base}".lstrip("/")
-            entries.append(Entry(name, split, label, shard.name, image.offset, image.length))
+            place = shard.name, image.offset, image.length, shard.version
+            entries.append(Entry(name, split, label, *place))
     return listed(where, classes.names, entries, found, alike(where, classes.names))
 
 
@@ -79,7 +89,7 @@ class _Read:
     store: Store
 
     def __call__(self, name: str) -> _Shard:
-        account = Account()
+        account, version = Account(), fingerprint(self.store.version(name))
         found = []
         for sample in webdataset.samples(Walk(self.store, name), account):
             image = sample.image
@@ -87,4 +97,4 @@ class _Read:
                 image = image._replace(data=b"")
             found.append(sample._replace(image=image))
         webdataset.count_empty(name, account)
-        return _Shard(name, found, account)
+        return _Shard(name, found, account, version)
