@@ -128,7 +128,10 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, capfd, train, val, spoil, m
     assert not (folder / manifest.MANIFEST_NAME).exists()
 
 
-def test_shards_are_not_written_a_second_time(tmp_path, capfd):
+def test_with_a_destination_shards_are_written_anew_and_their_folder_stays_as_it_is(tmp_path):
     write_shards(tmp_path / "set", "train", 8)
-    assert prepare_shards.main([str(tmp_path / "set"), str(tmp_path / "copy")]) == 2
-    assert "indexed where they lie. Leave out the destination" in capfd.readouterr().err
+    before = {path: path.read_bytes() for path in (tmp_path / "set").iterdir()}
+    assert prepare_shards.main([str(tmp_path / "set"), str(tmp_path / "copy")]) == 0
+    made = manifest.read(open_store(str(tmp_path / "copy")))
+    assert sum(made.num_samples(split) for split in made.splits) == 8
+    assert {path: path.read_bytes() for path in (tmp_path / "set").iterdir()} == before

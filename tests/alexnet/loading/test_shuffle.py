@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from alexnet.loading.epoch_plan import EpochPlan
+from alexnet.preparation.account import Account
 from alexnet.preparation.new_shards import Settings, orders
-from alexnet.preparation.sources.listing import Entry, listed
+from alexnet.preparation.sources.listing import Contents, Entry, listed
 from tests.streams import stream_ids
 
 CLASSES, SAMPLES, BATCH, STREAMS = 10, 20_000, 100, 100
@@ -56,7 +57,8 @@ def prepared():
               int(label), "a.tar", i, 1)
         for i, label in enumerate([0, 0, *SORTED])
     ]  # fmt: skip
-    listing = listed("x", [str(label) for label in range(CLASSES)], entries)
+    found = Contents([], set(), [], Account(found=len(entries)))
+    listing = listed("x", [str(label) for label in range(CLASSES)], entries, found)
     order = orders(listing, Settings())["train"]
     return listing.rows["label"][order].astype(np.int64)
 
