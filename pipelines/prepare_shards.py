@@ -57,6 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--add", action="store_true", help="to the data set that is there, as a new manifest"
     )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="remove what an unfinished preparation with other settings or images has made",
+    )
     return _command.main(parser, run, argv)
 
 

@@ -54,7 +54,15 @@ def test_a_command_is_short(path):
             prepare_shards.main,
             {
                 *("-h", "--help", "--short-side", "--samples-per-shard"),
-                *("--seed", "--val-share", "--max-rejects", "--classes", "--accept", "--add"),
+                *(
+                    "--seed",
+                    "--val-share",
+                    "--max-rejects",
+                    "--classes",
+                    "--accept",
+                    "--add",
+                    "--fresh",
+                ),
             },
         ),
         (sync_tracking.main, {"-h", "--help", "--timeout"}),

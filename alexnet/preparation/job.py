@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from alexnet.dataset import manifest as manifests
-from alexnet.dataset import shard_writer
+from alexnet.dataset import shard_index, shard_writer
 from alexnet.dataset.manifest import SPLITS, Manifest, Shard
 from alexnet.dataset.sample_names import printable
 from alexnet.errors import DataError
@@ -27,6 +27,12 @@ from alexnet.storage.store import Store
 
 WORK = "preparing"
 """Folder of a data set under way; it is removed when the manifest is published."""
+
+JOB = "job.json"
+"""What is prepared, in its folder."""
+
+REFUSED = "report"
+"""Report of a preparation that was refused at its end, in its folder; without its suffix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,48 +147,62 @@ def check_rejects(job: Job, max_rejects: float) -> None:
         )
 
 
-def begin(store: Store, job: Job, base: Manifest | None = None) -> None:
+def begin(store: Store, job: Job, base: Manifest | None = None, *, fresh: bool = False) -> None:
     """Make sure that nothing can be mixed up or overwritten.
+
+    What a preparation has left that was refused, or whose shards are all published, is removed.
+
+    Args:
+        store: the destination.
+        job: the preparation.
+        base: the data set that is added to.
+        fresh: also remove what others have left that were interrupted.
 
     Raises:
         DataError: the destination has files that are not of this preparation.
         StoreError: it cannot be read or written.
     """
     names = set(store.list())
-    if base:
-        names -= _sweep(store, names, base)
-    mine = any(name.startswith(f"{job.work}/") for name in names)
-    if not mine and any(name.startswith(f"{WORK}/") for name in names):
-        raise _not_empty(store, "an unfinished preparation with other settings or images")
+    published = {shard.name for split in base.splits for shard in base.split(split)} if base else ()
+    left: dict[str, set[str]] = {}
+    for name in names:
+        if name.startswith(f"{WORK}/"):
+            left.setdefault("/".join(name.split("/")[:2]), set()).add(name)
+    mine = left.pop(job.work, set())
+    for work, files in left.items():
+        shards = {name[len(work) + 1 : -len(".json")] for name in files if ".tar." in name}
+        if not (
+            fresh or f"{work}/{REFUSED}.json" in files or (shards and shards <= set(published))
+        ):
+            raise DataError(
+                f"{store.url}: an unfinished preparation with other settings or images is here. "
+                "Repeat its command, or add --fresh to remove what it has made; nothing was "
+                "overwritten."
+            )
+        names -= _remove(store, work, files, shards - set(published))
     if not mine and not job.in_place:
         taken = names & {part.shard for part in job.parts()} if base else names
         if taken:
-            raise _not_empty(store, printable(min(taken)))
-    store.write(f"{job.work}/job.json", json.dumps({"source": job.where}).encode())
-
-
-def _sweep(store: Store, names: set[str], base: Manifest) -> set[str]:
-    """Remove the records of preparations whose shards are all published; their names."""
-    published = {shard.name for split in base.splits for shard in base.split(split)}
-    old: dict[str, list[str]] = {}
-    for name in names:
-        if name.startswith(f"{WORK}/"):
-            old.setdefault(name.split("/")[1], []).append(name)
-    swept = set()
-    for files in old.values():
-        made = {name.split("/", 2)[2].removesuffix(".json") for name in files if ".tar." in name}
-        if made and made <= published:
-            swept.update(files)
-    for name in swept:
+            raise DataError(
+                f"{store.url}: not empty: {printable(min(taken))} is here. Name an empty "
+                "destination; nothing was overwritten."
+            )
+    for name in mine & {f"{job.work}/{REFUSED}.json", f"{job.work}/{REFUSED}.html"}:
         store.delete(name)
-    return swept
+    tree = {"source": job.where, "in_place": job.in_place}
+    store.write(f"{job.work}/{JOB}", json.dumps(tree).encode())
 
 
-def _not_empty(store: Store, found: str) -> DataError:
-    return DataError(
-        f"{store.url}: not empty: {found} is here. Name an empty destination, or repeat the "
-        "command that was interrupted; nothing was overwritten."
-    )
+def _remove(store: Store, work: str, files: set[str], shards: set[str]) -> set[str]:
+    """Remove a preparation: records, and shards that it has made itself; the names of all."""
+    removed = set(files)
+    if f"{work}/{JOB}" in files and not json.loads(store.read(f"{work}/{JOB}")).get(
+        "in_place", True
+    ):
+        removed |= {each for shard in shards for each in (shard, shard_index.name_of(shard))}
+    for name in sorted(removed):
+        store.delete(name)
+    return removed
 
 
 def make_parts(store: Store, job: Job, spread: Spread) -> Iterator[int]:
@@ -261,8 +281,8 @@ def finish(store: Store, job: Job, max_rejects: float, base: Manifest | None = N
         if not base:
             found.check_complete(job.classes)
     except DataError as error:
-        data_report.write(store, f"{job.work}/report", report)
-        raise DataError(f"{store.url}/{job.work}/report.html: {error}") from error
+        page = data_report.write(store, f"{job.work}/{REFUSED}", report)
+        raise DataError(f"{store.url}/{page}: {error}") from error
     colour = base.colour if base else found.colours.colour()
     draft = manifests.draft(job.name, job.classes, colour, listed)
     page = data_report.write(store, f"report-{draft.digest[:12]}", report)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
             job = existing_shards.job(target, args.val_share, classes, spread, base)
         preparation.check_suspicions(job, args.accept)
         preparation.check_rejects(job, args.max_rejects)
-        preparation.begin(target, job, base)
+        preparation.begin(target, job, base, fresh=args.fresh)
         with tqdm(total=job.num_images, unit="images", unit_scale=True, disable=None) as bar:
             for made in preparation.make_parts(target, job, spread):
                 bar.update(made)

@@ -5,7 +5,7 @@ import pytest
 from alexnet.adapters.object_store import open_store
 from alexnet.dataset import manifest
 from alexnet.errors import DataError
-from alexnet.preparation import job, new_shards, sources
+from alexnet.preparation import existing_shards, job, new_shards, sources
 from alexnet.preparation.new_shards import Settings
 from tests.preparing import prepare
 from tests.tiny_data import pictures
@@ -83,3 +83,68 @@ def test_an_image_that_was_mended_is_used(source, tmp_path):
     (source / "train" / "cat" / "0.jpg").write_bytes(whole)
     made = prepare(source, tmp_path / "mended" / "set", samples_per_shard=4)
     assert made.manifest.digest == digest_of(source, tmp_path)
+
+
+def test_what_was_refused_is_removed_when_its_source_is_mended_otherwise(source, tmp_path):
+    (source / "train" / "cat" / "0.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="mend them"):
+        prepare(source, tmp_path / "mended" / "set", samples_per_shard=4)
+    (source / "train" / "cat" / "0.jpg").unlink()
+    made = prepare(source, tmp_path / "mended" / "set", samples_per_shard=4)
+    assert made.manifest.digest == digest_of(source, tmp_path)
+    assert not [name for name in open_store(str(tmp_path / "mended" / "set")).list() if "/" in name]
+
+
+def test_an_interrupted_preparation_is_removed_only_where_that_is_asked_for(
+    source, half_made, tmp_path
+):
+    (source / "train" / "cat" / "0.jpg").unlink()
+    made = job_of(str(source), half_made)
+    before = half_made.list()
+    with pytest.raises(DataError, match="an unfinished preparation .* add --fresh"):
+        job.begin(half_made, made)
+    assert half_made.list() == before
+    job.begin(half_made, made, fresh=True)
+    assert half_made.list() == [f"{made.work}/job.json"]
+    assert finished(source, half_made) == digest_of(source, tmp_path)
+
+
+def test_a_refused_addition_leaves_the_data_set_and_the_next_one_as_they_would_be(source, tmp_path):
+    target = open_store(str(tmp_path / "set"))
+    base = prepare(source, tmp_path / "set", samples_per_shard=4).manifest
+    kept = target.list()
+    (source / "train" / "cat" / "0.jpg").write_bytes(b"")
+    refused = new_shards.job(
+        target,
+        open_store(str(source)),
+        sources.open_source(open_store(str(source))),
+        Settings(),
+        base,
+    )
+    job.begin(target, refused, base)
+    list(job.make_parts(target, refused, map))
+    with pytest.raises(DataError, match="mend them"):
+        job.finish(target, refused, 0, base)
+    assert manifest.read(target).digest == base.digest
+    (source / "train" / "cat" / "0.jpg").unlink()
+    listing = sources.open_source(open_store(str(source)))
+    mended = new_shards.job(target, open_store(str(source)), listing, Settings(), base)
+    job.begin(target, mended, base)
+    assert set(target.list()) == {*kept, f"{mended.work}/job.json"}
+    list(job.make_parts(target, mended, map))
+    assert job.finish(target, mended, 0, base).manifest.num_samples("train") == 16 + 15
+
+
+def test_shards_that_lie_in_place_are_never_removed(source, tmp_path):
+    """Not those of an indexing, whoever begins what in their folder."""
+    shards = open_store(str(tmp_path / "shards"))
+    prepare(source, tmp_path / "made", samples_per_shard=4)
+    for path in (tmp_path / "made").glob("*.tar"):
+        shards.upload(path, path.name)
+    tars = shards.list()
+    indexing = existing_shards.job(shards, None, None, map)
+    job.begin(shards, indexing)
+    list(job.make_parts(shards, indexing, map))
+    with pytest.raises(DataError, match="not empty"):
+        job.begin(shards, job_of(str(source), shards), fresh=True)
+    assert [name for name in shards.list() if name.endswith(".tar")] == tars
